@@ -1,0 +1,1 @@
+"""Where addresses are. Knows databases and distances; knows nothing of services."""

@@ -1,0 +1,1 @@
+"""Whether members can be answered. Knows checks and verdicts; knows nothing of names or clients."""

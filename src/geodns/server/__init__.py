@@ -1,0 +1,1 @@
+"""Thin adapters between sockets and `answer`. They decide nothing."""

@@ -1,0 +1,1 @@
+"""DNS in octets. Knows the formats; knows nothing of zones, services or sockets."""
