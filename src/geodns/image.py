@@ -99,7 +99,16 @@ def _sections(view: memoryview, kind: Kind, count: int, name: str) -> dict[str, 
         if offset % ALIGNMENT or offset + size * items > len(view):
             raise ImageError(f"{name}: section {label} lies outside of the file")
         part = view[offset : offset + size * items]
-        found[label] = part.cast(form) if form in ("H", "I", "Q") else part
+        found[label] = _cast(part, form)
     if missing := {label for label, _ in known.values()} - found.keys():
         raise ImageError(f"{name}: no section {', '.join(sorted(missing))}")
     return found
+
+
+def _cast(part: memoryview, form: str) -> memoryview:
+    """*part* in one of the item formats that Python can index; the others stay octets."""
+    if form == "H":
+        return part.cast("H")
+    if form == "I":
+        return part.cast("I")
+    return part.cast("Q") if form == "Q" else part
