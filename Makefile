@@ -1,0 +1,79 @@
+# Two commands to know: `make run` and `make test`. Each sets up all that it needs in .venv; neither needs root.
+# PYTHON=python3.12 chooses the interpreter, WORKERS=4 how many tests run side by side.
+
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+PACKETS ?= 200000
+SEED ?= 1
+CONFIG ?= config/quickstart.yaml
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+BUILT_FROM := $(wildcard pyproject.toml setup.py)
+
+.PHONY: help run test lint format types tests system-tools fuzz bench clean
+
+help:
+	@echo 'make run      install, start $(CONFIG) on 127.0.0.1:5300, print what to try'
+	@echo 'make test     install, then every check: lint, types, tests'
+	@echo 'make format   let ruff rewrite what it can'
+	@echo 'make fuzz     PACKETS=$(PACKETS) SEED=$(SEED): random packets against the answer function'
+	@echo 'make bench    time the small functions; bench/RESULTS.md says how the whole server is measured'
+	@echo 'make clean    remove .venv and what tools left behind'
+
+# A stamp each, so that a second run installs nothing: touched last, so that an interrupted one starts again.
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "geodns needs Python 3.11 or later")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BUILT_FROM) | $(VENV)/bin/python
+	@echo 'installing geodns into $(VENV)'
+	@$(PIP) install -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(BUILT_FROM) | $(VENV)/bin/python
+	@echo 'installing geodns and the tools of its tests into $(VENV)'
+	@$(PIP) install -e '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+run: $(VENV)/.installed
+	@echo 'Try, from another terminal (one client each in Europe, North America and Asia):'
+	@echo '  dig @127.0.0.1 -p 5300 www.example.com +short +subnet=81.2.69.0/24'
+	@echo '  dig @127.0.0.1 -p 5300 www.example.com +short +subnet=8.8.8.0/24'
+	@echo '  dig @127.0.0.1 -p 5300 www.example.com +short +subnet=1.33.0.0/24'
+	@echo '  $(BIN)/geodns explain www.example.com -c $(CONFIG) --client 81.2.69.0/24'
+	@echo 'Ctrl-C ends it.'
+	@exec $(BIN)/geodns serve -c $(CONFIG)
+
+test: lint types tests
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+tests: $(VENV)/.installed-dev system-tools
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+
+# `dig` makes the README's test a test of dig itself; without it the same questions are asked by a library.
+system-tools:
+	@if ! command -v dig > /dev/null && command -v apt-get > /dev/null && [ "$$(id -u)" = 0 ]; then \
+		apt-get install -y -q bind9-dnsutils > /dev/null 2>&1 || echo 'no dig, and apt-get cannot install it: going on without'; \
+	fi
+
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python fuzz/fuzz_answer.py --packets $(PACKETS) --seed $(SEED)
+
+bench: $(VENV)/.installed-dev
+	@for script in bench/micro/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis src/geodns.egg-info
+	find src tests tools bench fuzz -name __pycache__ -type d -prune -exec rm -rf {} +
