@@ -1,0 +1,154 @@
+"""Binding of listen addresses, and the privileges that go once they are bound.
+
+Knows sockets, their options, users and groups. Knows nothing of DNS, and reads no file but the user database.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import resource
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from ..errors import StartError
+
+BACKLOG = 1024  # TCP connections that may wait to be accepted, also while the first snapshot is compiled
+RECEIVE_BUFFER = 1 << 20  # octets; queries wait here during a burst, and while the first snapshot is compiled
+IP_PKTINFO = 8  # linux/in.h; the socket module of Python 3.11 has no name for it
+HINTS = {
+    errno.EADDRINUSE: "the port is taken: is another geodns or name server running? (ss -lntup tells)",
+    errno.EACCES: "ports below 1024 need root, or the capability CAP_NET_BIND_SERVICE",
+    errno.EADDRNOTAVAIL: "this machine has no such address",
+    errno.EAFNOSUPPORT: "this machine does not speak that family",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One listen address with its two sockets; both are bound, not blocking, and the TCP one listens."""
+
+    address: str
+    port: int
+    udp: socket.socket
+    tcp: socket.socket
+
+    @property
+    def wildcard(self) -> bool:
+        """Does it stand for all addresses of the machine, so that replies must say which one was asked?"""
+        return ip_address(self.address).is_unspecified
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+    def close(self) -> None:
+        self.udp.close()
+        self.tcp.close()
+
+
+def bind_all(addresses: Sequence[tuple[str, int]]) -> tuple[Bound, ...]:
+    """Bind UDP and TCP of every (address, port), or none: whatever fails closes the others again.
+
+    None has SO_REUSEPORT, so a second daemon fails here instead of taking half of the queries. Port 0 takes any free one.
+    Raises StartError: one line with address, reason and hint.
+    """
+    bound: list[Bound] = []
+    try:
+        for address, port in addresses:
+            bound.append(_bind(address, port))
+    except BaseException:
+        for one in bound:
+            one.close()
+        raise
+    return tuple(bound)
+
+
+def _bind(address: str, port: int) -> Bound:
+    tcp = _open(address, port, socket.SOCK_STREAM)
+    try:
+        udp = _open(address, tcp.getsockname()[1], socket.SOCK_DGRAM)
+    except BaseException:
+        tcp.close()
+        raise
+    return Bound(address, tcp.getsockname()[1], udp, tcp)
+
+
+def _open(address: str, port: int, kind: socket.SocketKind) -> socket.socket:
+    name = "TCP" if kind is socket.SOCK_STREAM else "UDP"
+    try:
+        # numeric only: it fills in the scope of fe80::1%eth0, and asks no resolver (octets, or the idna codec is loaded)
+        family, _, _, _, where = socket.getaddrinfo(address.encode(), port, type=kind, flags=socket.AI_NUMERICHOST)[0]
+        opened = socket.socket(family, kind)
+        try:
+            _set_options(opened, family, kind, ip_address(address).is_unspecified)
+            opened.bind(where)
+            if kind is socket.SOCK_STREAM:
+                opened.listen(BACKLOG)
+        except BaseException:
+            opened.close()
+            raise
+    except OSError as error:  # also socket.gaierror
+        hint = f" ({HINTS[error.errno]})" if error.errno in HINTS else ""
+        place = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        raise StartError(f"server.listen: {place}: cannot listen on {name}: {error.strerror}{hint}") from error
+    return opened
+
+
+def _set_options(opened: socket.socket, family: int, kind: socket.SocketKind, wildcard: bool) -> None:
+    opened.setblocking(False)
+    if family == socket.AF_INET6:
+        # 0.0.0.0 and [::] are two sockets, so that no peer is ever an IPv4 address dressed as IPv6
+        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    if kind is socket.SOCK_STREAM:
+        # old connections in TIME_WAIT must not keep a restart out; UDP has none, and would share the port with a stranger
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)  # the kernel's own limit applies silently
+    if wildcard and family == socket.AF_INET6:
+        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    elif wildcard:
+        opened.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+
+
+def drop_privileges(user: str) -> None:
+    """Become *user*, with that user's group and supplementary groups, for good.
+
+    Already being that user is fine. Raises StartError where it cannot be done, or could be undone.
+    """
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        raise StartError(f'server.user: no user "{user}" on this machine (useradd --system {user})') from None
+    if os.geteuid() == entry.pw_uid and os.getuid() == entry.pw_uid:
+        return
+    if os.geteuid() != 0:
+        raise StartError(f"server.user: only root can become {user}; start as root, as {user}, or leave `user` out")
+    try:
+        os.setgroups(os.getgrouplist(user, entry.pw_gid))
+        os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
+        os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
+    except OSError as error:
+        raise StartError(f"server.user: cannot become {user}: {error.strerror}") from error
+    if entry.pw_uid != 0 and _can_return():
+        raise StartError(f"server.user: became {user}, but could become root again: refusing to go on")
+    os.environ.update(HOME=entry.pw_dir, USER=user, LOGNAME=user)  # the cache folder of root is not ours any more
+
+
+def _can_return() -> bool:
+    """Would the kernel let this process be root again? (It must not.)"""
+    try:
+        os.setuid(0)
+    except OSError:
+        return False
+    return True
+
+
+def raise_file_limit() -> int:
+    """Allow as many open files as the administrator lets us, since each TCP client is one; returns that number."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard

@@ -1,0 +1,168 @@
+"""Binding and dropping privileges, with real sockets on loopback."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from geodns.errors import StartError
+from geodns.server.listen import Bound, bind_all, drop_privileges, raise_file_limit
+
+
+def speaks_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not speaks_ipv6(), reason="this machine has no ::1")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change users")
+
+
+@pytest.fixture
+def bound() -> Iterator[Bound]:
+    (one,) = bind_all([("127.0.0.1", 0)])
+    yield one
+    one.close()
+
+
+def test_udp_and_tcp_share_a_port(bound: Bound) -> None:
+    assert bound.port == bound.udp.getsockname()[1] == bound.tcp.getsockname()[1] > 0
+    assert not bound.wildcard
+    assert str(bound) == f"127.0.0.1:{bound.port}"
+
+
+@needs_ipv6
+def test_both_families_on_one_port() -> None:
+    (six,) = bind_all([("::", 0)])
+    with closing(six):
+        (four,) = bind_all([("0.0.0.0", six.port)])  # fails unless the other one is v6 only
+        four.close()
+        assert six.wildcard
+        assert four.wildcard
+        assert str(six) == f"[::]:{six.port}"
+
+
+def test_second_daemon_is_refused_in_one_line(bound: Bound) -> None:
+    with pytest.raises(StartError) as caught:
+        bind_all([("127.0.0.1", bound.port)])
+    text = str(caught.value)
+    assert text.startswith(
+        f"server.listen: 127.0.0.1:{bound.port}: cannot listen on TCP: Address already in use (the port is taken"
+    )
+    assert "\n" not in text
+
+
+def test_stranger_on_the_udp_port_is_noticed() -> None:
+    """Even one that set SO_REUSEADDR, with which the kernel would let UDP sockets share a port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        stranger.bind(("127.0.0.1", 0))
+        with pytest.raises(StartError, match="cannot listen on UDP"):
+            bind_all([stranger.getsockname()])
+
+
+def test_restart_is_not_kept_out_by_old_connections(bound: Bound) -> None:
+    """Our side closes first, so the connection lingers in TIME_WAIT on our port."""
+    with socket.create_connection(("127.0.0.1", bound.port)) as client:
+        bound.tcp.setblocking(True)
+        accepted, _ = bound.tcp.accept()
+        accepted.close()
+        assert client.recv(1) == b""
+    bound.close()
+    (again,) = bind_all([("127.0.0.1", bound.port)])
+    again.close()
+
+
+def test_nothing_stays_bound_after_a_failure(bound: Bound) -> None:
+    (other,) = bind_all([("127.0.0.1", 0)])
+    other.close()
+    with pytest.raises(StartError):
+        bind_all([("127.0.0.1", other.port), ("127.0.0.1", bound.port)])
+    (free,) = bind_all([("127.0.0.1", other.port)])
+    free.close()
+
+
+def test_foreign_address_has_a_hint() -> None:
+    with pytest.raises(StartError, match=r"192\.0\.2\.1:5300: .*this machine has no such address"):
+        bind_all([("192.0.2.1", 5300)])
+
+
+@as_root
+def test_low_port_without_permission_has_a_hint() -> None:
+    code = """
+import os
+from geodns.server.listen import bind_all
+os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+bind_all([("127.0.0.1", 1)])
+"""
+    if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 1:
+        pytest.skip("this kernel lets everybody bind low ports")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "CAP_NET_BIND_SERVICE" in done.stderr
+
+
+def test_unknown_user_is_one_line() -> None:
+    with pytest.raises(StartError, match=r'^server\.user: no user "no-such-user" on this machine \(.*\)$'):
+        drop_privileges("no-such-user")
+
+
+def test_being_that_user_already_is_fine() -> None:
+    drop_privileges(pwd.getpwuid(os.getuid()).pw_name)
+
+
+@as_root
+def test_drop_keeps_nothing() -> None:
+    code = """
+import os
+from geodns.server.listen import drop_privileges
+os.setgroups([0, 4])
+drop_privileges("nobody")
+print(os.getresuid(), os.getresgid(), os.getgroups(), os.environ["HOME"])
+print([line.split()[1] for line in open("/proc/self/status") if line.startswith(("CapPrm", "CapEff"))])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    nobody = pwd.getpwnam("nobody")
+    uid, gid = (nobody.pw_uid,) * 3, (nobody.pw_gid,) * 3
+    groups = os.getgrouplist("nobody", nobody.pw_gid)
+    assert done.stdout.splitlines()[0] == f"{uid} {gid} {groups} {nobody.pw_dir}"
+    assert done.stdout.splitlines()[1] == str(["0" * 16] * 2)
+
+
+@as_root
+def test_only_root_becomes_another() -> None:
+    code = """
+import os
+from geodns.errors import StartError
+from geodns.server.listen import drop_privileges
+drop_privileges("nobody")
+try:
+    drop_privileges("daemon")
+except StartError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("server.user: only root can become daemon")
+
+
+def test_file_limit_is_the_most_allowed() -> None:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, before[1]), before[1]))
+        assert raise_file_limit() == before[1]
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == before[1]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -1,0 +1,80 @@
+"""Publishing: one assignment, and old snapshots that go in slices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from geodns import publish
+from geodns.snapshot import Snapshot
+
+
+class Counted:
+    """Stands for a node or pool; counts how many of its kind are alive."""
+
+    alive = 0
+
+    def __init__(self) -> None:
+        Counted.alive += 1
+
+    def __del__(self) -> None:
+        Counted.alive -= 1
+
+
+def made_up(names: int, pools: int = 0) -> Snapshot:
+    """Not a real snapshot: publishing must not care what it holds."""
+    zones = SimpleNamespace(names={b"%d" % i: Counted() for i in range(names)}, pools=tuple(Counted() for _ in range(pools)))
+    return cast(Snapshot, SimpleNamespace(maps=object(), zones=zones, choices=SimpleNamespace(pools=())))
+
+
+@pytest.fixture(autouse=True)
+def unpublished() -> Iterator[None]:
+    before = publish.current
+    publish.current = None
+    for _ in publish.sweep():
+        pass
+    Counted.alive = 0
+    yield
+    publish.current = before
+    for _ in publish.sweep():
+        pass
+
+
+def test_published_is_current() -> None:
+    first, second = made_up(1), made_up(1)
+    publish.publish(first)
+    assert publish.current is first
+    publish.publish(second)
+    assert publish.current is second
+
+
+def test_old_snapshot_goes_in_slices_and_whole() -> None:
+    publish.publish(made_up(10 * publish.SLICE + 3, pools=7))
+    publish.publish(made_up(2))
+    alive = Counted.alive
+    for _ in publish.sweep():
+        assert alive - Counted.alive <= publish.SLICE, "one step let too many objects go"
+        alive = Counted.alive
+    assert Counted.alive == 2
+
+
+def test_never_sweeps_what_is_current() -> None:
+    publish.publish(made_up(5))
+    assert list(publish.sweep()) == []
+    assert Counted.alive == 5
+
+
+def test_zones_shared_with_the_current_snapshot_stay() -> None:
+    first = made_up(1000)
+    shared = cast(Any, first).zones
+    second = cast(Snapshot, SimpleNamespace(maps=object(), zones=shared, choices=SimpleNamespace(pools=(Counted(),))))
+    publish.publish(first)
+    del first
+    publish.publish(second)
+    del second
+    assert list(publish.sweep()) == [], "a health event keeps the zones: there is nothing to walk"
+    assert Counted.alive == 1001
+    assert len(shared.names) == 1000
