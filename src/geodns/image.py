@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -19,6 +19,7 @@ from .errors import ImageError
 MAGIC = b"geodns\x01\n"
 LAYOUT = 1  # raised whenever a section changes its meaning
 ALIGNMENT = 64
+HASH_SLICE = 1 << 20  # octets hashed at a time where the event loop waits: about a millisecond
 HEADER = struct.Struct("=8sHHIQ16s32s")  # magic, kind, layout, sections, length, shape, digest of all that follows
 ENTRY = struct.Struct("=IIQQ")  # section id, item size, offset, count
 
@@ -70,6 +71,17 @@ def open_block(octets: bytes, kind: Kind, name: str) -> Block:
 
     Raises ImageError for anything that is not a whole, unaltered block of this kind and layout.
     """
+    slices = open_in_slices(octets, kind, name)
+    while True:
+        try:
+            next(slices)
+        except StopIteration as end:
+            block: Block = end.value
+            return block
+
+
+def open_in_slices(octets: bytes, kind: Kind, name: str) -> Generator[None, None, Block]:
+    """Like `open_block`, for the main thread: it yields after each HASH_SLICE octets of the digest."""
     if len(octets) < HEADER.size:
         raise ImageError(f"{name}: {len(octets)} octets are too short for an image")
     magic, found_kind, layout, count, length, shape, digest = HEADER.unpack_from(octets)
@@ -79,8 +91,11 @@ def open_block(octets: bytes, kind: Kind, name: str) -> Block:
         raise ImageError(f"{name}: layout {layout}, this version reads {LAYOUT}")
     if length != len(octets):
         raise ImageError(f"{name}: {len(octets)} octets, expected {length}: truncated or still being written")
-    view = memoryview(octets)
-    if hashlib.blake2b(view[HEADER.size :], digest_size=32).digest() != digest:
+    view, found = memoryview(octets), hashlib.blake2b(digest_size=32)
+    for at in range(HEADER.size, length, HASH_SLICE):
+        found.update(view[at : at + HASH_SLICE])
+        yield
+    if found.digest() != digest:
         raise ImageError(f"{name}: altered: the digest does not match")
     return Block(kind, shape, digest, octets, _sections(view, kind, count, name))
 
