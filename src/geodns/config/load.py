@@ -19,7 +19,7 @@ from .include import Source, gather
 from .model import Config, Server
 from .places import Places, Step, prune, walk
 from .tree import Entries, make_entries
-from .words import tell
+from .words import is_misspelt, tell
 
 DEFAULT_FILES = ("geodns.yaml", "/etc/geodns/geodns.yaml")
 
@@ -121,7 +121,7 @@ def _validate(source: Source) -> tuple[Config, list[Complaint], frozenset[tuple[
         except ValidationError as failure:
             errors = failure.errors(include_url=False)
         if not broken:
-            complaints = [_complain(places, error) for error in errors]
+            complaints = [_complain(places, error) for error in errors if not is_misspelt(error, errors)]
         cuts = {cut for error in errors if (cut := _nearest_key(data, _written(error["loc"])))}
         if not cuts:  # the top itself is wrong: nothing can be kept
             return Config(), complaints, frozenset({()})

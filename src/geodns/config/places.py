@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from ..errors import Complaint, Place, Severity
+from .scalars import did_you_mean
 from .tree import Entries, Items, Scalar, Written, is_null
 
 Step = object  # a key (a name, a network ...) or the number of a list's item
@@ -51,10 +52,24 @@ class Places:
         path = tuple(path)
         return Complaint(Severity.ERROR, self.find(path), self.text(path), text)
 
+    def key_error(self, path: Iterable[Step], text: str) -> Complaint:
+        """An error about the last key of *path* itself: it stands at the key, under the path of what holds it."""
+        path = tuple(path)
+        return Complaint(Severity.ERROR, self.find_key(path), self.text(path[:-1]), text)
+
     def warning(self, path: Iterable[Step], text: str) -> Complaint:
         """A warning about what stands at *path*."""
         path = tuple(path)
         return Complaint(Severity.WARNING, self.find(path), self.text(path), text)
+
+
+def tell_undefined(kind: str, name: str, places: Places) -> str:
+    """``datacenter "fra" is not defined (defined: ams, nyc)``, with a suggestion where one is near."""
+    known = [one for one in places.names(f"{kind}s") if (f"{kind}s", one) not in places.moved]
+    if kind == "map" and "world" not in known:
+        known.append("world")
+    shown = ", ".join([*known[:12], "..."] if len(known) > 12 else known) or "none"
+    return f'{kind} "{name}" is not defined{did_you_mean(name, known)} (defined: {shown})'
 
 
 def walk(root: Entries, path: Iterable[Step]) -> tuple[Place, Written, tuple[Step, ...]]:

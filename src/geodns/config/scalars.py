@@ -277,7 +277,9 @@ def did_you_mean(word: str, known: Any) -> str:
     """``, did you mean "weight"?`` where one of *known* is near to *word*, else nothing."""
     import difflib  # noqa: PLC0415  (only ever needed for a complaint)
 
-    folded = {str(name).lower(): str(name) for name in known}
+    folded: dict[str, str] = {}
+    for name in map(str, known):
+        folded.setdefault(name.lower(), name)
     near = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
     return f', did you mean "{folded[near[0]]}"?' if near else ""
 

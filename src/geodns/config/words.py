@@ -53,6 +53,17 @@ def tell_unknown(key: str, known: list[str]) -> str:
     return f'unknown key "{key}"{hint}'
 
 
+def is_misspelt(error: Any, errors: list[Any]) -> bool:
+    """Whether the missing key of *error* stands there under another spelling, which has a complaint of its own."""
+    if error["type"] != "missing":
+        return False
+    *path, key = error["loc"]
+    beside = [
+        str(other["loc"][-1]) for other in errors if other["type"] == "extra_forbidden" and other["loc"][:-1] == tuple(path)
+    ]
+    return any(did_you_mean(word, known_keys(tuple(path))) == f', did you mean "{key}"?' for word in beside)
+
+
 def known_keys(path: tuple[int | str, ...]) -> list[str]:
     """The keys that may stand in the mapping at *path*, a path as pydantic gives it (with the tag of a union)."""
     hint: Any = Config
