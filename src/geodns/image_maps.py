@@ -34,6 +34,8 @@ MAPS_SECTIONS.update(
         9: ("rows", "I"),  # number of orders + 1 per table, relative to the table's own steps
         10: ("steps", "H"),
         11: ("weights", "I"),
+        12: ("countries_starts", "I"),
+        13: ("countries", "H"),
     }
 )
 
@@ -54,13 +56,36 @@ class FlatTable:
     uniform: bool
 
 
-def write_maps(datacenters: Sequence[str], tables: Sequence[FlatTable], shape: bytes, digest: bytes) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Countries:
+    """In which country IPv4 addresses are: what summaries and forecasts count by; no answer looks at it.
+
+    codes[i] holds from starts[i] on: two letters (`NO` is ord("N") << 8 | ord("O")), "??" for a place without country,
+    0 where nobody can place the address.
+    """
+
+    starts: Sequence[int]
+    codes: Sequence[int]
+
+
+NO_COUNTRIES = Countries((0,), (0,))
+
+
+def write_maps(
+    datacenters: Sequence[str],
+    tables: Sequence[FlatTable],
+    shape: bytes,
+    digest: bytes,
+    countries: Countries = NO_COUNTRIES,
+) -> bytes:
     """The block that holds *tables*; *digest* names the sources that they were made from."""
     about = json.dumps(
         {"datacenters": list(datacenters), "maps": [t.map_name for t in tables], "digest": digest.hex()},
         separators=(",", ":"),
     )
     flat = {label: array(form) for label, form in MAPS_SECTIONS.values() if len(form) == 1 and label != "about"}
+    flat["countries_starts"].extend(countries.starts)
+    flat["countries"].extend(countries.codes)
     descriptors = bytearray()
     for table in tables:
         parts = {label: getattr(table, label) for label in ("v4_starts", "v6_starts", "rows", "steps", "weights")}
@@ -97,6 +122,15 @@ def read_maps(octets: bytes, name: str) -> Maps:
     except (KeyError, TypeError, ValueError, IndexError, struct.error) as error:
         raise ImageError(f"{name}: unsound: {error!r}") from error
     return Maps(datacenters, tables, block.shape, digest)
+
+
+def read_countries(octets: bytes, name: str) -> Countries:
+    """The countries beside the maps in *octets*. Raises ImageError, with *name*, for whatever is unsound."""
+    sections = open_block(octets, Kind.MAPS, name).sections
+    starts, codes = sections["countries_starts"], sections["countries"]
+    if not len(starts) or len(starts) != len(codes) or starts[0] or not all(map(lt, starts, starts[1:])):
+        raise ImageError(f"{name}: ranges of countries do not follow each other")
+    return Countries(starts, codes)
 
 
 def _read_table(block: Block, map_name: str, number: int, where: tuple[int, ...]) -> Table:

@@ -1,0 +1,347 @@
+"""Database trees to ranges of alike clients, segment by segment.
+
+Knows trees, and how files, AS numbers and corrections lie over each other. Knows nothing of orders: what decides an
+order is a `State`, interned and numbered; `maps` turns states into orders.
+
+The cost is in two loops over flat arrays: one from the last node to the first finds the nodes whose whole subtree is
+one state, the other walks down from the root, into mixed nodes only. A node that several paths share is marked once.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import repeat
+from typing import NamedTuple
+
+from ..errors import DatabaseError
+from ..geo.distance import Site, rank_sites
+from ..geo.mmdb import Database
+from ..geo.place import ASN_WANTED, FACTS_WANTED, NOWHERE, Facts, complete, correct, read_asn, read_facts
+from .orders import Rules
+from .segments import V4, Family, Segment, cover
+
+MIXED = -1
+MAX_STEPS = 1 << 26  # of one walk; full databases take less than a tenth
+DEEPER = 64  # levels below an IPv6 /64
+UNPLACED = ""
+NAMELESS = "??"  # placed by coordinates, but nobody says in which country
+
+
+class State(NamedTuple):
+    """All that decides a client's order, in every table."""
+
+    country: str = UNPLACED  # two letters, NAMELESS or UNPLACED
+    ranking: tuple[int, ...] = ()  # all datacenters by distance; () without coordinates
+    rules: int = 0  # those that match
+    mark: int = 0  # PEER or UNWRAP, for maps of which no rule matches
+    asn_known: bool = False  # the condition on AS numbers has been applied to `rules`
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Ranges: *values[i]* holds from *starts[i]* up to the next start. It begins with 0; 0 as a value is nothing known."""
+
+    starts: array[int]
+    values: array[int]
+
+
+class States:
+    """Numbers for states, in the order of appearance; 0 is an address that nobody knows."""
+
+    def __init__(self, rules: Rules, sites: tuple[Site, ...], datacenters: dict[str, tuple[float, float]]) -> None:
+        self.rules = rules
+        self.datacenters = datacenters
+        self.found: list[State] = []
+        self._sites = sites
+        self._numbers: dict[State, int] = {}
+        self._rankings: dict[tuple[float, float], tuple[int, ...]] = {}
+        self._areas: dict[tuple[str | None, ...], int] = {}
+        self.of_facts(NOWHERE)
+
+    def intern(self, state: State) -> int:
+        """The number of *state*."""
+        number = self._numbers.setdefault(state, len(self.found))
+        if number == len(self.found):
+            self.found.append(state)
+        return number
+
+    def of_facts(self, facts: Facts) -> int:
+        """The state of a place, before networks and AS numbers are looked at."""
+        facts, _ = complete(facts)
+        ranking: tuple[int, ...] = ()
+        if facts.latitude is not None and facts.longitude is not None and self._sites:
+            here = (facts.latitude, facts.longitude)
+            if here not in self._rankings:
+                self._rankings[here] = rank_sites(*here, self._sites)
+            ranking = self._rankings[here]
+        area = facts[:3]
+        if area not in self._areas:
+            self._areas[area] = self.rules.by_place(*area)
+        country = facts.country or (UNPLACED if facts.latitude is None else NAMELESS)
+        return self.intern(State(country, ranking, self._areas[area]))
+
+    def in_segment(self, number: int, segment: Segment) -> int:
+        """The state of an ordinary address of *segment* whose place has state *number*."""
+        state = self.found[number]
+        return self.intern(state._replace(rules=state.rules & segment.rules))
+
+    def of_mark(self, segment: Segment) -> int:
+        """The state of a special block: no database is asked, only rules that name the network match."""
+        rules = self.found[0].rules & segment.rules & self.rules.by_asn(None) & self.rules.with_network
+        return self.intern(State(rules=rules, mark=segment.mark, asn_known=True))
+
+    def corrected(self, facts: Facts, segment: Segment) -> int:
+        """The state of an address of *segment*, which has a correction, of which databases say *facts*."""
+        correction = segment.correction
+        assert correction is not None
+        number = self.of_facts(correct(facts, correction, self.datacenters))
+        number = self.in_segment(number, segment)
+        return self.with_asn(number, correction.asn) if correction.asn is not None or segment.mark else number
+
+    def with_asn(self, number: int, asn: int | None) -> int:
+        """State *number* with the condition on AS numbers applied, unless it already was."""
+        state = self.found[number]
+        if state.asn_known:
+            return number
+        return self.intern(state._replace(rules=state.rules & self.rules.by_asn(asn), asn_known=True))
+
+
+class Memo(dict[int, int]):
+    """A mapping that computes what it does not have yet."""
+
+    def __init__(self, compute: Callable[[int], int]) -> None:
+        super().__init__()
+        self._compute = compute
+
+    def __missing__(self, key: int) -> int:
+        self[key] = value = self._compute(key)
+        return value
+
+
+@dataclass(frozen=True)
+class Leaves:
+    """A database and the state behind each of its records. *facts* collects what corrections need to know exactly."""
+
+    database: Database
+    values: dict[int, int]
+    facts: dict[Facts, int]
+
+    @cached_property
+    def marks(self) -> array[int]:
+        """By node: the one value of its whole subtree, or MIXED."""
+        return mark_nodes(self.database, self.values)
+
+    @cached_property
+    def exact(self) -> Memo:
+        """Number in *facts* by record, for where a correction lies over it."""
+        database, facts = self.database, self.facts
+
+        def number(pointer: int) -> int:
+            if pointer == database.node_count:
+                return 0
+            return facts.setdefault(read_facts(database.record(pointer, FACTS_WANTED)), len(facts))
+
+        return Memo(number)
+
+
+def read_leaves(database: Database, states: States, facts: dict[Facts, int]) -> Leaves:
+    """Decode every record of *database*. Raises DatabaseError when it has records, but none says where anything is."""
+    values, known = {database.node_count: 0}, False
+    for pointer in sorted(database.pointers()):
+        found = read_facts(database.record(pointer, FACTS_WANTED))
+        known = known or found != NOWHERE
+        values[pointer] = 0 if found == NOWHERE else states.of_facts(found)
+    if len(values) > 1 and not known:
+        kind = database.metadata.database_type
+        raise DatabaseError(f'{database.name}: holds no places (its type is "{kind}"), expected a City or Country database')
+    return Leaves(database, values, facts)
+
+
+def read_numbers(database: Database, asns: Sequence[int]) -> dict[int, int]:
+    """By record: 0, or 1 + the index in *asns* of its AS number. Raises DatabaseError when no record has any."""
+    wanted = {asn: i + 1 for i, asn in enumerate(asns)}
+    values, known = {database.node_count: 0}, False
+    for pointer in sorted(database.pointers()):
+        found = read_asn(database.record(pointer, ASN_WANTED))
+        known = known or found is not None
+        values[pointer] = wanted.get(found, 0) if found is not None else 0
+    if len(values) > 1 and not known:
+        kind = database.metadata.database_type
+        raise DatabaseError(f'{database.name}: holds no AS numbers (its type is "{kind}"), expected an ASN database')
+    return values
+
+
+def mark_nodes(database: Database, leaves: dict[int, int]) -> array[int]:
+    """By node: the one value of its whole subtree, or MIXED, which is also safe to say of one not looked at yet."""
+    nodes = i = database.node_count
+    marks = array("i", [MIXED]) * nodes
+    for left, right in zip(reversed(database.left), reversed(database.right), strict=True):
+        a = marks[left] if left < nodes else leaves[left]
+        i -= 1
+        if right < nodes:
+            marks[i] = a if a == marks[right] else MIXED
+        else:
+            marks[i] = a if a == leaves[right] else MIXED
+    return marks
+
+
+class AllMixed(Sequence[int]):
+    """Marks that let a walk go down to every record."""
+
+    def __getitem__(self, _: object) -> int:  # type: ignore[override]
+        return MIXED
+
+    def __len__(self) -> int:
+        return 0
+
+
+def build_layer(leaves: Leaves, family: Family, segments: Sequence[Segment]) -> Layer:
+    """What one database says of *family*: states, or numbers of facts in segments that have a correction."""
+    layer = Layer(array(family.typecode), array("I"))
+    absent = family is not V4 and leaves.database.metadata.ip_version == 4
+    for segment in segments:
+        if absent or segment.mark:
+            layer.starts.append(segment.first)
+            layer.values.append(0)
+        elif segment.correction is None:
+            walk(leaves.database, family, (segment.first, segment.end), leaves.marks, leaves.values, layer)
+        else:
+            walk(leaves.database, family, (segment.first, segment.end), AllMixed(), leaves.exact, layer)
+    return layer
+
+
+def walk(
+    database: Database,
+    family: Family,
+    span: tuple[int, int],
+    marks: Sequence[int],
+    leaves: dict[int, int],
+    layer: Layer,
+) -> None:
+    """Append the ranges of *span* to *layer*, neighbours merged. Raises DatabaseError for a tree without end."""
+    left, right, nodes = database.left, database.right, database.node_count
+    root = database.v4_root if family is V4 else 0
+    add_start, add_value = layer.starts.append, layer.values.append
+    last, steps = MIXED, repeat(None, MAX_STEPS)
+    for first, size in cover(*span):
+        stack = [(_descend(database, root, first, size, family.units), first, size >> 1)]
+        for _ in steps:
+            if not stack:
+                break
+            node, at, half = stack.pop()
+            value = marks[node] if node < nodes else leaves[node]
+            if value == MIXED and not half:
+                value = _first_below(database, node, leaves, family)
+            if value == MIXED:
+                stack.append((right[node], at + half, half >> 1))
+                stack.append((left[node], at, half >> 1))
+            elif value != last:
+                add_start(at)
+                add_value(value)
+                last = value
+        else:
+            raise DatabaseError(f"{database.name}: corrupt search tree: it unfolds into too many networks")
+
+
+def _descend(database: Database, root: int, first: int, size: int, units: int) -> int:
+    """The record for the block of *size* addresses at *first*: a node, or what stands above it."""
+    node, width, nodes = root, units, database.node_count
+    while width > size and node < nodes:
+        width >>= 1
+        node = (database.right if first & width else database.left)[node]
+    return node
+
+
+def _first_below(database: Database, node: int, leaves: dict[int, int], family: Family) -> int:
+    """The value of the first address under a node at the last level that tables look at."""
+    nodes, left = database.node_count, database.left
+    for _ in range(0 if family is V4 else DEEPER):
+        if node >= nodes:
+            break
+        node = left[node]
+    if node < nodes:
+        raise DatabaseError(f"{database.name}: corrupt search tree: deeper than {family.bits} bits")
+    return leaves[node]
+
+
+def fill_gaps(above: Layer, below: Layer) -> Layer:
+    """*above*, and where it knows nothing, *below*: the first file that knows an address wins whole."""
+    if not any(below.values):
+        return above
+    if not any(above.values):
+        return below
+    starts, values, done = array(above.starts.typecode), array("I"), 0
+    for i in [i for i, value in enumerate(above.values) if not value]:
+        starts.extend(above.starts[done:i])
+        values.extend(above.values[done:i])
+        first = above.starts[i]
+        j = bisect_right(below.starts, first) - 1
+        k = bisect_left(below.starts, above.starts[i + 1]) if i + 1 < len(above.starts) else len(below.starts)
+        starts.append(first)
+        starts.extend(below.starts[j + 1 : k])
+        values.extend(below.values[j:k])
+        done = i + 1
+    starts.extend(above.starts[done:])
+    values.extend(above.values[done:])
+    return Layer(starts, values)
+
+
+def resolve(layer: Layer, segments: Sequence[Segment], states: States, facts: Sequence[Facts]) -> Layer:
+    """States of clients from what the databases say (`build_layer`) and what the configuration says of segments."""
+    values = array("I")
+    plain: dict[int, Memo] = {}
+    for segment, (i, j) in zip(segments, _parts(layer, segments), strict=True):
+        found = layer.values[i:j]
+        if segment.correction is not None:
+            values.extend(map(Memo(lambda n, s=segment: states.corrected(facts[n], s)).__getitem__, found))  # type: ignore[misc]
+        elif segment.mark:
+            values.append(states.of_mark(segment))
+        else:
+            memo = plain.setdefault(segment.rules, Memo(lambda n, s=segment: states.in_segment(n, s)))  # type: ignore[misc]
+            values.extend(map(memo.__getitem__, found))
+    return Layer(layer.starts, values)
+
+
+def _parts(layer: Layer, segments: Sequence[Segment]) -> Iterator[tuple[int, int]]:
+    """Which ranges of *layer* belong to each segment; every segment begins a range."""
+    i = 0
+    for segment in segments:
+        j = bisect_left(layer.starts, segment.end, i)
+        yield i, j
+        i = j
+
+
+def lay_numbers(base: Layer, numbers: Layer, asns: Sequence[int], states: States) -> Layer:
+    """*base*, states, with the AS numbers of *numbers* (as `read_numbers` numbers them) applied."""
+    ends = [*numbers.starts[1:], None]
+    spans = [(numbers.starts[i], ends[i], value) for i, value in enumerate(numbers.values) if value]
+    edges = {edge for first, end, _ in spans for edge in (first, end) if edge is not None}
+    starts, values = split(base, sorted(edges))
+    memos = [Memo(lambda n, asn=asn: states.with_asn(n, asn)) for asn in asns]  # type: ignore[misc]
+    i = 0
+    for first, end, value in spans:
+        i = bisect_left(starts, first, i)
+        j = len(starts) if end is None else bisect_left(starts, end, i)
+        values[i:j] = array("I", map(memos[value - 1].__getitem__, values[i:j]))
+        i = j
+    return Layer(starts, values)
+
+
+def split(layer: Layer, edges: Sequence[int]) -> tuple[array[int], array[int]]:
+    """Starts and values of *layer*, cut so that each of *edges*, which rise, is a start."""
+    starts, values, done = array(layer.starts.typecode), array("I"), 0
+    for edge in edges:
+        i = bisect_left(layer.starts, edge, done)
+        starts.extend(layer.starts[done:i])
+        values.extend(layer.values[done:i])
+        if i == len(layer.starts) or layer.starts[i] != edge:
+            starts.append(edge)
+            values.append(layer.values[i - 1])
+        done = i
+    starts.extend(layer.starts[done:])
+    values.extend(layer.values[done:])
+    return starts, values
