@@ -44,7 +44,7 @@ def parse_edns(size: int, flags: int, rdata: bytes) -> Edns:
                 raise WireError("two client subnets in one OPT")  # which one the answer would be for, nobody could tell
             subnet = parse_subnet(rdata[at:end])
         elif code == OPTION_NSID:
-            nsid = True  # RFC 5001 2.1 wants it empty; 2.2: what is in it "MUST be ignored"
+            nsid = True  # RFC 5001 2.2: what it holds in a query is ignored
         at = end
     return size, version, dnssec_ok, subnet, nsid
 

@@ -47,14 +47,13 @@ _unpack_opt = struct.Struct(">BHHIHHH").unpack_from  # with code and length of i
 class BrokenQuery(WireError):
     """A query that must be answered FORMERR.
 
-    *end* is where its question ends, 0 where none could be read; *opt* whether it has an OPT, so that the reply has one too
-    (RFC 6891 7: "If the query message is malformed ... an OPT record must be included").
+    *end* is where its question ends, 0 where none could be read; *opt* whether it has an OPT, so that the reply has one
+    too, with *dnssec_ok* as it was. RFC 6891 7: "the response MUST include an OPT RR".
     """
 
-    def __init__(self, text: str, end: int, opt: bool) -> None:
+    def __init__(self, text: str, end: int, opt: bool, dnssec_ok: bool) -> None:
         super().__init__(text)
-        self.end = end
-        self.opt = opt
+        self.end, self.opt, self.dnssec_ok = end, opt, dnssec_ok
 
 
 def parse_query(query: bytes) -> Query:
@@ -82,12 +81,12 @@ def parse_query(query: bytes) -> Query:
             at = after
         if at != len(query):
             raise WireError(f"{len(query) - at} octets after the last record")
-        if questions != 1:  # RFC 9619 4: QDCOUNT above 1 "MUST ... FORMERR"; 0 asks nothing
-            end = 0
+        if questions != 1:  # RFC 9619 4 for more than one; none asks nothing
             raise WireError(f"{questions} questions")
         edns = None if opt is None else _parse_opt(query, *opt)
     except WireError as error:
-        raise BrokenQuery(str(error), end if questions == 1 else 0, opt is not None) from error
+        dnssec_ok = opt is not None and _has_dnssec_ok(query, opt[0])
+        raise BrokenQuery(str(error), end if questions == 1 else 0, opt is not None, dnssec_ok) from error
     return flags, owner, end, qtype, qclass, edns
 
 
@@ -101,6 +100,11 @@ def _skip_record(query: bytes, at: int) -> tuple[bool, int]:
     if at > len(query):
         raise WireError(f"a record of type {rtype} runs {at - len(query)} octets past the end")
     return rtype == OPT, at
+
+
+def _has_dnssec_ok(query: bytes, at: int) -> bool:
+    """Is DO set in the OPT at *at*, even if nothing else in it can be read?"""
+    return query[at] == 0 and _RECORD.unpack_from(query, at + 1)[2] & DNSSEC_OK != 0
 
 
 def _parse_opt(query: bytes, at: int, end: int) -> Edns:

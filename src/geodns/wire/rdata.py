@@ -14,7 +14,7 @@ from .constants import CLASS_IN, EMPTY, HINFO
 _TAIL = struct.Struct(">HHIH")
 RDATA_AT = _TAIL.size  # octets of a tail before its rdata
 
-# RFC 8482 4.2: "a single HINFO RRset with the CPU field set to 'RFC8482'"; 6: "the OS field ... the null string".
+# RFC 8482 4.2: the CPU field "SHOULD be set to "RFC8482"", the OS field "to the null string".
 ANY_TTL = 3600
 
 
