@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from ..errors import Complaint, Severity
 from .check_rules import check_codes, check_maps, check_width
 from .check_services import check_services
-from .checks import DnsCheck, HttpsCheck, TlsCheck
 from .load import Loaded, sort_complaints
 from .model import Config
+from .model_checks import DnsCheck, HttpsCheck, TlsCheck
 from .places import Places, tell_undefined
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")

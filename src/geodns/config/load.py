@@ -14,9 +14,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..errors import Complaint, ConfigError, Place, Severity
-from .checks import CHECK_TYPES
 from .include import Source, gather
 from .model import Config, Server
+from .model_checks import CHECK_TYPES
 from .places import Places, Step, prune, walk
 from .tree import Entries, make_entries
 from .words import is_misspelt, tell

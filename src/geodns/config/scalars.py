@@ -1,9 +1,8 @@
-"""How a scalar's source text becomes a value, and how an editor may write it.
+"""How a scalar's source text becomes a value.
 
 Knows every kind of value: numbers, durations, booleans, addresses, networks, paths, names. Knows nothing of keys.
 Each parser takes text and raises `ValueError` in words for the operator; values that are no text (from code, not from
-a file) pass through to pydantic's own check. Beside each stands the JSON Schema of what may be *written*: an editor
-sees numbers and booleans where we see text.
+a file) pass through to pydantic's own check.
 """
 
 from __future__ import annotations
@@ -11,35 +10,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BeforeValidator, GetJsonSchemaHandler, WithJsonSchema
-from pydantic.json_schema import JsonSchemaValue
-
-from .tree import OFF_WORDS, Scalar, describe, is_null, is_off
-
-Schema = dict[str, Any]
+from .tree import Scalar, describe, is_null, is_off
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")
+TRUE_WORDS, FALSE_WORDS = ("true", "yes", "on"), ("false", "no", "off")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
+DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 MOST_TTL = 2**31 - 1  # RFC 2181 8: "a TTL value of zero through 2147483647"
-
-
-def any_case(words: tuple[str, ...]) -> str:
-    """A JSON Schema pattern (which has no flags) for *words* in any case."""
-    letters = ("".join(f"[{c.upper()}{c}]" if c.isalpha() else re.escape(c) for c in word) for word in words)
-    return f"^({'|'.join(letters)})$"
-
-
-TEXT_SCHEMA: Schema = {"type": ["string", "number", "boolean"]}
-OFF_SCHEMA: Schema = {
-    "anyOf": [{"type": "null"}, {"const": False}, {"pattern": any_case(tuple(sorted(OFF_WORDS))), "type": "string"}]
-}
 
 
 def one_value(given: Any) -> Any:
@@ -66,8 +47,8 @@ def parse_flag(given: Any) -> Any:
     if not isinstance(text, str):
         return text
     word = text.lower()
-    if word in _TRUE or word in _FALSE:
-        return word in _TRUE
+    if word in TRUE_WORDS or word in FALSE_WORDS:
+        return word in TRUE_WORDS
     raise ValueError(f"must be true or false, got {describe(text)}")
 
 
@@ -86,13 +67,6 @@ def whole(least: int, most: int) -> Callable[[Any], Any]:
         return number
 
     return parse
-
-
-def whole_schema(least: int, most: int) -> Schema:
-    """What `whole` accepts, as JSON Schema."""
-    return {
-        "anyOf": [{"type": "integer", "minimum": least, "maximum": most}, {"type": "string", "pattern": r"^[+-]?[0-9]+$"}]
-    }
 
 
 def parse_number(text: str) -> float:
@@ -115,7 +89,7 @@ def parse_share(given: Any) -> Any:
 
 def parse_seconds(text: str) -> float:
     """A duration with its unit, in seconds."""
-    match = _DURATION.fullmatch(text)
+    match = DURATION.fullmatch(text)
     if match:
         return float(match[1]) * _UNITS[match[2]]
     if _NUMBER.fullmatch(text):
@@ -146,9 +120,6 @@ def write_seconds(seconds: float) -> str:
     return f"{seconds:g}s"
 
 
-DURATION_SCHEMA: Schema = {"type": "string", "pattern": f"^{_DURATION.pattern}$"}
-
-
 def parse_ttl(given: Any) -> Any:
     """Whole seconds, bare or as a duration; 0 .. 2147483647."""
     text = one_value(given)
@@ -156,7 +127,7 @@ def parse_ttl(given: Any) -> Any:
     if isinstance(text, str):
         if re.fullmatch(r"[+-]?[0-9]{1,20}", text):
             seconds = int(text)
-        elif _DURATION.fullmatch(text):
+        elif DURATION.fullmatch(text):
             seconds = parse_seconds(text)
             if seconds != int(seconds):
                 raise ValueError(f"must be whole seconds, got {text}")
@@ -166,14 +137,6 @@ def parse_ttl(given: Any) -> Any:
     if isinstance(seconds, int) and not 0 <= seconds <= MOST_TTL:
         raise ValueError(f"must be 0..{MOST_TTL} seconds, got {text}")
     return seconds
-
-
-TTL_SCHEMA: Schema = {
-    "anyOf": [
-        {"type": "integer", "minimum": 0, "maximum": MOST_TTL},
-        {"type": "string", "pattern": f"^([0-9]+|{_DURATION.pattern})$"},
-    ]
-}
 
 
 def parse_address(given: Any) -> Any:
@@ -239,10 +202,6 @@ def parse_coordinates(given: Any) -> Any:
     if not -180 <= longitude <= 180:
         raise ValueError(f"longitude must be -180..180, got {given[1]}")
     return (latitude, longitude)
-
-
-_DEGREES: Schema = {"type": ["number", "string"]}
-COORDINATES_SCHEMA: Schema = {"type": "array", "items": _DEGREES, "minItems": 2, "maxItems": 2}
 
 
 def parse_path(given: Any) -> Any:
@@ -368,48 +327,3 @@ def listed(given: Any) -> Any:
 def mapped(given: Any) -> Any:
     """A mapping; nothing is an empty one."""
     return {} if is_null(given) else given
-
-
-@dataclass(frozen=True)
-class Form(BeforeValidator):
-    """A validator that admits one more written form, and adds this form to the JSON Schema of what it annotates."""
-
-    widen: Callable[[JsonSchemaValue], JsonSchemaValue] = field(kw_only=True)
-
-    def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return self.widen(handler(core))
-
-
-OFF = Form(none_if_off, widen=lambda inner: {"anyOf": [inner, *OFF_SCHEMA["anyOf"]]})
-LISTED = Form(listed, widen=lambda inner: {"anyOf": [inner["items"], inner, {"type": "null"}]})
-MAPPED = Form(mapped, widen=lambda inner: {"anyOf": [inner, {"type": "null"}]})
-
-_ADDRESS_SCHEMA: Schema = {"type": "string", "pattern": "^[0-9A-Fa-f.:]+$"}
-_NETWORK_SCHEMA: Schema = {"type": "string", "pattern": "^[0-9A-Fa-f.:]+(/[0-9]+)?$"}
-_ASN_SCHEMA: Schema = {
-    "anyOf": [{"type": "integer", "minimum": 1, "maximum": 2**32 - 1}, {"type": "string", "pattern": "^([Aa][Ss])?[0-9]+$"}]
-}
-
-Text = Annotated[str, BeforeValidator(one_value), WithJsonSchema(TEXT_SCHEMA)]
-RdataText = Annotated[str, BeforeValidator(parse_written), WithJsonSchema({"type": ["string", "number", "boolean", "null"]})]
-Upper = Annotated[str, BeforeValidator(parse_upper), WithJsonSchema(TEXT_SCHEMA)]
-Flag = Annotated[
-    bool,
-    BeforeValidator(parse_flag),
-    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": any_case(_TRUE + _FALSE)}]}),
-]
-Address = Annotated[IPv4Address | IPv6Address, BeforeValidator(parse_address), WithJsonSchema(_ADDRESS_SCHEMA)]
-Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(parse_network), WithJsonSchema(_NETWORK_SCHEMA)]
-Asn = Annotated[int, BeforeValidator(parse_asn), WithJsonSchema(_ASN_SCHEMA)]
-Coordinates = Annotated[tuple[float, float], BeforeValidator(parse_coordinates), WithJsonSchema(COORDINATES_SCHEMA)]
-FilePath = Annotated[Path, BeforeValidator(parse_path), WithJsonSchema(TEXT_SCHEMA)]
-Seconds = Annotated[int, BeforeValidator(parse_ttl), WithJsonSchema(TTL_SCHEMA)]
-Share = Annotated[
-    float,
-    BeforeValidator(parse_share),
-    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string"}]}),
-]
-Target = Annotated[str, BeforeValidator(parse_target), WithJsonSchema({"type": "string", "pattern": r"\.$"})]
-ProbeAt = Annotated[str, BeforeValidator(parse_probe_at), WithJsonSchema({"type": "string"})]
-NotYet = Annotated[None, BeforeValidator(refuse_feature), WithJsonSchema(OFF_SCHEMA)]
-Port = Annotated[int, BeforeValidator(whole(1, 65535)), WithJsonSchema(whole_schema(1, 65535))]

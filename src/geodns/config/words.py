@@ -10,8 +10,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from .checks import CHECK_TYPES
 from .model import Config
+from .model_checks import CHECK_TYPES
 from .scalars import did_you_mean
 from .tree import describe
 

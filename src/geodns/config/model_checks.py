@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Tag, WithJsonSchema, model_validator
 
-from .frozen import Frozen
-from .scalars import (
+from .fields import (
     DURATION_SCHEMA,
     LISTED,
     MAPPED,
@@ -23,14 +22,10 @@ from .scalars import (
     Port,
     Text,
     Upper,
-    did_you_mean,
-    duration,
-    one_value,
-    parse_path,
-    parse_upper,
-    whole,
     whole_schema,
 )
+from .frozen import Frozen
+from .scalars import did_you_mean, duration, one_value, parse_path, parse_upper, whole
 from .tree import describe
 
 DAY = 86400.0

@@ -1,0 +1,192 @@
+"""The `server` section: sockets, files, limits.
+
+Knows its keys. Knows nothing of sockets.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, GetJsonSchemaHandler, WithJsonSchema, model_validator
+from pydantic.json_schema import JsonSchemaValue
+
+from .fields import (
+    DURATION_SCHEMA,
+    LISTED,
+    OFF,
+    TEXT_SCHEMA,
+    Address,
+    FilePath,
+    Network,
+    NotYet,
+    Port,
+    Schema,
+    Text,
+    whole_schema,
+    word_of,
+)
+from .frozen import Frozen
+from .model_checks import DAY
+from .scalars import duration, one_value, parse_flag, parse_network, split_port, whole
+from .tree import describe
+
+Count = Annotated[int, BeforeValidator(whole(1, 1_000_000)), WithJsonSchema(whole_schema(1, 1_000_000))]
+
+
+class Listen(Frozen):
+    """An address and a port."""
+
+    address: Address
+    port: Port
+
+    @model_validator(mode="before")
+    @classmethod
+    def read_text(cls, given: Any) -> Any:
+        """``192.0.2.53:53`` or ``[2001:db8::53]:53``."""
+        if not isinstance(given, str):
+            return given
+        host, port = split_port(one_value(given))
+        if port is None:
+            wanted = f"[{host}]:53" if ":" in host else f"{host}:53"
+            raise ValueError(f'must be ADDRESS:PORT, got {describe(given)}, did you mean "{wanted}"?')
+        return {"address": host, "port": port}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "pattern": "^([0-9.]+|\\[[0-9A-Fa-f.:]+\\]):[0-9]+$"}
+
+
+def parse_mode(given: Any) -> Any:
+    """File permissions in octal."""
+    text = one_value(given)
+    if not isinstance(text, str):
+        return text
+    if not re.fullmatch(r"(0o?)?[0-7]{3}", text):
+        raise ValueError(f'must be octal permissions like "0660", got {describe(text)}')
+    return int(text.removeprefix("0o"), 8)
+
+
+class Backend(Frozen):
+    """The socket that PowerDNS attaches to."""
+
+    path: FilePath
+    group: Text | None = None
+    mode: Annotated[int, BeforeValidator(parse_mode), WithJsonSchema(TEXT_SCHEMA)] = 0o660
+
+    @model_validator(mode="before")
+    @classmethod
+    def read_text(cls, given: Any) -> Any:
+        """A bare path."""
+        return {"path": given} if isinstance(given, str) else given
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "string"}, handler.resolve_ref_schema(handler(core))]}
+
+
+_LEVEL, _LEVEL_SCHEMA = word_of("debug", "info", "warning", "error")
+_FORMAT, _FORMAT_SCHEMA = word_of("text", "json")
+
+
+class Log(Frozen):
+    """What is logged, and how."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], _LEVEL, _LEVEL_SCHEMA] = "info"
+    format: Annotated[Literal["text", "json"], _FORMAT, _FORMAT_SCHEMA] = "text"
+
+
+def parse_no_limit(given: Any) -> Any:
+    """0: nothing else is built yet."""
+    text = one_value(given)
+    number = int(text) if isinstance(text, str) and re.fullmatch("0+", text) else text
+    if number != 0:
+        raise ValueError(f"this version does not limit responses; must be 0, got {describe(given)}")
+    return 0
+
+
+class Limits(Frozen):
+    """How much is taken from whom."""
+
+    udp_size: Annotated[int, BeforeValidator(whole(512, 65535)), WithJsonSchema(whole_schema(512, 65535))] = 1232
+    tcp_clients: Count = 1000
+    tcp_clients_per_address: Count = 100
+    tcp_idle: Annotated[float, BeforeValidator(duration(0.1, DAY)), WithJsonSchema(DURATION_SCHEMA)] = 10.0  # seconds
+    responses_per_second: Annotated[int, BeforeValidator(parse_no_limit), WithJsonSchema(whole_schema(0, 0))] = 0
+
+
+class Cookies(Frozen):
+    """RFC 7873 cookies."""
+
+    secret_file: NotYet = None
+
+
+def parse_workers(given: Any) -> Any:
+    """``auto`` or a number of threads."""
+    text = one_value(given)
+    return None if isinstance(text, str) and text.lower() == "auto" else whole(1, 1024)(text)
+
+
+def parse_nsid(given: Any) -> Any:
+    """A name for this server, as octets. RFC 5001 2.3: "the semantics of an NSID are deliberately left outside"."""
+    text = one_value(given)
+    octets = text.encode() if isinstance(text, str) else text
+    if isinstance(octets, bytes) and len(octets) > 128:
+        raise ValueError(f"must be at most 128 octets, got {len(octets)}")
+    return octets
+
+
+def parse_client_subnet(given: Any) -> Any:
+    """A boolean, or prefixes whose subnets are believed."""
+    if isinstance(given, str) and not re.search("[/.:]", given):
+        return parse_flag(given)
+    if isinstance(given, bool):
+        return given
+    return tuple(parse_network(network) for network in (given if isinstance(given, (list, tuple)) else [given]))
+
+
+def parse_watch(given: Any) -> Any:
+    """Off: nothing else is built yet."""
+    if parse_flag(given) is True:
+        raise ValueError("this version has no such feature; must be false")
+    return False
+
+
+ClientSubnet = Annotated[
+    bool | tuple[Network, ...],
+    BeforeValidator(parse_client_subnet),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+_WORKERS_SCHEMA: Schema = {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 1024}, {"type": "string"}]}
+
+
+class Server(Frozen):
+    """The process: sockets, files, limits. Changes only by a restart."""
+
+    listen: Annotated[tuple[Listen, ...], LISTED] = (Listen.model_validate("127.0.0.1:5300"),)
+    backend: Annotated[Backend | None, OFF] = None
+    http: Annotated[Listen | None, OFF] = Listen.model_validate("127.0.0.1:5301")
+    control: Annotated[FilePath | None, OFF] = None
+    state: Annotated[FilePath | None, OFF] = None
+    workers: Annotated[int | None, BeforeValidator(parse_workers), WithJsonSchema(_WORKERS_SCHEMA)] = None  # None is auto
+    user: Annotated[Text | None, OFF] = None
+    nsid: Annotated[Annotated[bytes, BeforeValidator(parse_nsid), WithJsonSchema(TEXT_SCHEMA)] | None, OFF] = None
+    client_subnet: ClientSubnet = True
+    watch: Annotated[bool, BeforeValidator(parse_watch), WithJsonSchema({"type": ["boolean", "string"]})] = False
+    query_log: NotYet = None
+    proxy_protocol: NotYet = None
+    cookies: Annotated[Cookies | None, OFF] = None
+    chaos: NotYet = None
+    api_token_file: NotYet = None
+    log: Log = Log()
+    limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def check_listen(self) -> Server:
+        """Somewhere to listen, nowhere twice."""
+        if not self.listen:
+            raise ValueError("listen must name at least one ADDRESS:PORT")
+        twice = {str(one.address) for one in self.listen if self.listen.count(one) > 1}
+        if twice:
+            raise ValueError(f"listen names {', '.join(sorted(twice))} twice with the same port")
+        return self
