@@ -46,7 +46,8 @@ MISTAKES = {
     "XKX": "XK",
 }  # fmt: skip
 
-# English names where CLDR's are those of older codes (Iran was renumbered in 2020, Uganda has one slip) or odd (Ukraine).
+# English names where CLDR's are those of older codes (Iran was renumbered in 2020, Morocco in 2015; Nepal has names since;
+# Uganda has one slip) or odd (Ukraine).
 # One list per country, "code name" separated by "|".
 OUR_NAMES = {
     "IR": """00 Markazi|01 Gilan|02 Mazandaran|03 East Azerbaijan|04 West Azerbaijan|05 Kermanshah|06 Khuzestan|07 Fars
@@ -54,6 +55,10 @@ OUR_NAMES = {
         |14 Chaharmahal and Bakhtiari
         |15 Lorestan|16 Ilam|17 Kohgiluyeh and Boyer-Ahmad|18 Bushehr|19 Zanjan|20 Semnan|21 Yazd|22 Hormozgan|23 Tehran
         |24 Ardabil|25 Qom|26 Qazvin|27 Golestan|28 North Khorasan|29 South Khorasan|30 Alborz""",
+    "MA": """01 Tangier-Tetouan-Al Hoceima|02 Oriental|03 Fez-Meknes|04 Rabat-Sale-Kenitra|05 Beni Mellal-Khenifra
+        |06 Casablanca-Settat|07 Marrakesh-Safi|08 Draa-Tafilalet|09 Souss-Massa|10 Guelmim-Oued Noun
+        |11 Laayoune-Sakia El Hamra|12 Dakhla-Oued Ed-Dahab""",
+    "NP": "P1 Koshi|P2 Madhesh|P3 Bagmati|P5 Lumbini|P7 Sudurpashchim",
     "UA": """05 Vinnytsia|07 Volyn|09 Luhansk|12 Dnipropetrovsk|14 Donetsk|18 Zhytomyr|21 Zakarpattia|23 Zaporizhzhia
         |26 Ivano-Frankivsk|30 Kyiv City|32 Kyiv Oblast|35 Kirovohrad|40 Sevastopol|43 Crimea|46 Lviv|48 Mykolaiv|51 Odesa
         |53 Poltava|56 Rivne|59 Sumy|61 Ternopil|63 Kharkiv|65 Kherson|68 Khmelnytskyi|71 Cherkasy|74 Chernihiv
