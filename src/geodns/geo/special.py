@@ -14,8 +14,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from typing import TYPE_CHECKING
 
-from ..config.model import Address, Network
+if TYPE_CHECKING:  # the maker of the packaged database reads this table without pydantic
+    from ..config.model import Address, Network
 
 
 @dataclass(frozen=True, slots=True)
