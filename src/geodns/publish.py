@@ -7,7 +7,7 @@ answers from them. Readers take `current` once a batch (`publish.current`, never
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from .snapshot import Snapshot
 
@@ -25,7 +25,7 @@ def publish(snapshot: Snapshot) -> None:
         _retired.append(old)
 
 
-def sweep() -> Iterator[None]:
+def sweep() -> Generator[None, None, None]:
     """Let retired snapshots go, a slice at each step, so that a hundred thousand names do not hold up a query.
 
     What an old snapshot shares with the current one only loses a reference. Dropping one dictionary of 100,000 nodes
