@@ -131,12 +131,12 @@ def rank_sticky(keys: Sequence[int], weights: Sequence[int], client: int) -> lis
 
 
 def score(u: int, weight: int) -> int:
-    """-log2((u + 1) / 2^64) / weight, rounded down, in units of 2^-56; below 2^62. Weight 0 comes after all others.
+    """-log2((u + 1) / 2^64) / weight, rounded down, in units of 2^-56; at most 2^62. Weight 0 comes after all others.
 
     The logarithm is a table of 256 steps with straight lines between them, in units of 2^-32: at most 0.2 % off.
     """
     if not weight:
-        return 1 << 62
+        return 1 << 63
     x = u + 1
     exponent = x.bit_length() - 1
     mantissa = (x << 64 - exponent) & _WORD  # the bits after the leading one
