@@ -58,6 +58,7 @@ _T = TypeVar("_T")
 _SLICE = 256  # items between two yields: under a millisecond
 _TAIL = struct.Struct("!HHIH")  # type, class, TTL, length of rdata
 _MAX_TTL = (1 << 31) - 1  # RFC 2181 8
+_NO_RRSETS: Mapping[int, Rrset] = {}
 _UNSOUND = (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, struct.error)
 
 
@@ -151,13 +152,9 @@ def _check_name(name: bytes, suffix: bytes) -> int:
 
 def _read_rrsets(section: memoryview, blob: bytes) -> Generator[None, None, list[Rrset]]:
     rrsets: list[Rrset] = []
-    known: dict[tuple[int, int, int], Rrset] = {}
     for at in range(0, len(section), _SLICE * RRSET.size):
         for rtype, count, where, length in RRSET.iter_unpack(section[at : at + _SLICE * RRSET.size]):
-            rrset = known.get((rtype, where, length))
-            if rrset is None:
-                rrset = Rrset(rtype, _split_tails(_piece(blob, where, length), rtype))
-                known[rtype, where, length] = rrset
+            rrset = Rrset(rtype, _split_tails(_piece(blob, where, length), rtype))
             if len(rrset.tails) != count:
                 raise ValueError(f"{len(rrset.tails)} records of type {rtype}, expected {count}")
             rrsets.append(rrset)
@@ -257,7 +254,8 @@ def _read_nodes(section: memoryview, parts: _Parts) -> Generator[None, None, tup
     blob, rrsets, zones, cuts, services = parts
     names: dict[bytes, Node] = {}
     nodes: list[Node] = []
-    runs: dict[tuple[int, int], Mapping[int, Rrset]] = {}
+    # Nodes with equal records share them, by the index of the first. A dict here would take milliseconds to be dropped.
+    runs: list[Mapping[int, Rrset]] = [_NO_RRSETS] * (len(rrsets) + 1)
     deepest = 0
     for at in range(0, len(section), _SLICE * NODE.size):
         for name_at, length, labels, service, zone, wildcard, cut, first, count in NODE.iter_unpack(
@@ -266,9 +264,9 @@ def _read_nodes(section: memoryview, parts: _Parts) -> Generator[None, None, tup
             name, within = _piece(blob, name_at, length), zones[zone]
             if _check_name(name, within.apex) != labels:
                 raise ValueError(f"{name!r} has not {labels} labels")
-            run = runs.get((first, count))
-            if run is None:
-                run = runs[first, count] = {rrset.rtype: rrset for rrset in _some(rrsets, first, count)}
+            run = runs[first] if count else _NO_RRSETS
+            if len(run) != count:
+                run = runs[first] = {rrset.rtype: rrset for rrset in _some(rrsets, first, count)}
                 if len(run) != count:
                     raise ValueError(f"{name!r} has two rrsets of one type")
             node = Node(

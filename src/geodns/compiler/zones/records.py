@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 
 import dns.exception
 import dns.name
@@ -21,6 +20,8 @@ A, NS, CNAME, SOA, MX, TXT, AAAA, SRV, DNAME, DS, SPF = 1, 2, 5, 6, 15, 16, 28, 
 ADDRESS_TYPES = frozenset({A, AAAA})
 REPLACED_BY_SERVICE = frozenset({A, AAAA, CNAME})  # design section 2
 WILDCARD = b"\x01*"
+_NO_TARGETS = frozenset({"rdclass", "rdtype", "rdcomment", "mname", "rname", "mbox"})
+_FIELDS: dict[type[dns.rdata.Rdata], tuple[str, ...]] = {}  # of each class of rdata once: attributes that may be names
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +148,12 @@ def rdata_names(rdata: dns.rdata.Rdata) -> Iterator[dns.name.Name]:
                 yield name
 
 
-@cache
 def _fields(cls: type[dns.rdata.Rdata]) -> tuple[str, ...]:
-    slots = dict.fromkeys(field for base in cls.__mro__ for field in getattr(base, "__slots__", ()))
-    return tuple(slots.keys() - {"rdclass", "rdtype", "rdcomment", "mname", "rname", "mbox"})
+    found = _FIELDS.get(cls)
+    if found is None:
+        slots = dict.fromkeys(field for base in cls.__mro__ for field in getattr(base, "__slots__", ()))
+        found = _FIELDS[cls] = tuple(field for field in slots if field not in _NO_TARGETS)
+    return found
 
 
 def written_absolute(text: str, name: bytes) -> bool:
