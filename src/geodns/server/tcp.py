@@ -12,7 +12,7 @@ import socket
 import time
 from array import array
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -62,7 +62,7 @@ class TcpServer:
         """Connections that are open now."""
         return len(self._open)
 
-    async def start(self, bound: tuple[Bound, ...]) -> None:
+    async def start(self, bound: Sequence[Bound]) -> None:
         """Accept from now on; a snapshot must have been published. Who connected earlier is waiting in the kernel."""
         loop = asyncio.get_running_loop()
         for one in bound:
