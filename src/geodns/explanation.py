@@ -101,8 +101,15 @@ class Decision:
     ttl_why: str
     pick: str  # "weighted", "sticky"
     answers: int  # 0: all
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[Candidate, ...]  # of the type asked; empty where `all_down` answers
     fallback: Decision | None
+
+    @property
+    def certain(self) -> bool:
+        """Is there nothing to draw?"""
+        if self.fallback is not None:
+            return self.fallback.certain
+        return self.pick == "sticky" or (len(self.candidates) <= 1 and all(step.share in (0, 1) for step in self.steps))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,16 @@ Knows the shapes of `explanation` and how a person reads them. Knows nothing of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from .errors import Complaint, Severity
 from .explanation import Candidate, Decision, Distance, Explanation, Hop, Located, Location, Reply, Step, View
 
+if TYPE_CHECKING:  # words need no compiler: a command line that is only wrong should say so at once
+    from .compiler.diff import Comparison, ServiceMove
+    from .databases import Databases
+
+MOST_COUNTRIES = 12  # named by `geodns diff`; --json has all
 LABEL = 10  # columns of the words on the left
 
 Row = tuple[str, str]
@@ -33,6 +39,46 @@ def show_location(told: Location) -> Iterator[str]:
     for view in told.views:
         yield ""
         yield from _lines(_view_rows(view))
+
+
+def show_comparison(found: Comparison) -> Iterator[str]:
+    """Lines of `geodns diff`."""
+    width = max((len(service.service) for service in found.services), default=0)
+    for service in found.services:
+        share = show_percent(service.share)
+        moves = f"{share} of the IPv4 addresses that can be placed would move" if service.moved else "nothing moves"
+        yield f"{service.service:<{width}}  {moves}"
+        for line in _move_lines(service):
+            yield f"{'':<{width}}  {line}"
+    for verb, names in (("new", found.added), ("gone", found.removed)):
+        if names:
+            yield f"{verb}: {', '.join(names)}"
+    if not found.services:
+        yield "no service is in both configurations"
+
+
+def _move_lines(service: ServiceMove) -> Iterator[str]:
+    yield from align(
+        [
+            [show_percent(move.addresses / service.placed), f"{move.source or 'nobody'} -> {move.target or 'nobody'}"]
+            for move in service.moves
+        ]
+    )
+    if service.countries:
+        shown = [f"{code} {show_percent(size / service.placed)}" for code, size in service.countries[:MOST_COUNTRIES]]
+        more = len(service.countries) - len(shown)
+        yield f"countries: {', '.join(shown)}" + (f", {more} more" if more else "")
+
+
+def show_databases(found: Databases) -> Iterator[str]:
+    """Lines of `geodns geoip status`."""
+    for file in found.files:
+        yield file.file
+        yield f"  {file.key}: {file.kind}{' (packaged)' if file.packaged else ''}"
+        yield f"  built {file.built}, {file.age_days} days ago"
+        yield f"  {' and '.join(file.families)}, {file.nodes:,} nodes, {file.octets / 1e6:.1f} MB"
+    if found.notice is not None:
+        yield str(found.notice)
 
 
 def _lines(rows: Iterable[Row]) -> Iterator[str]:
@@ -83,7 +129,7 @@ def _step_cells(steps: Sequence[Step]) -> list[list[str]]:
 
 
 def _candidate_cells(decision: Decision) -> list[list[str]]:
-    several = decision.answers != 1 and len(decision.candidates) > 1
+    several = any(candidate.in_reply != candidate.first for candidate in decision.candidates)
     return [_candidate_cell(candidate, several) for candidate in decision.candidates]
 
 
@@ -160,12 +206,17 @@ def _distance(km: float | None, ranked_km: float | None) -> list[str]:
 
 
 def show_share(share: float) -> str:
-    """A probability as a person reads it: never 0 % or 100 % for what only nearly is."""
-    if not share:
-        return "-"
+    """A probability as a person reads it."""
     if share >= 1:
         return "always"
+    return show_percent(share) if share else "-"
+
+
+def show_percent(share: float) -> str:
+    """A share of a whole: never 0 % or 100 % for what only nearly is."""
     percent = share * 100
+    if not 0 < percent < 100:
+        return f"{percent:.0f} %"
     if percent < 0.05:
         return "< 0.1 %"
     if percent > 99.95:
