@@ -72,7 +72,7 @@ def measure_weights(tree: Tree, depths: bytearray, leaves: int) -> Weights:
                 if child >= LEAF:
                     networks[child - LEAF] += 1
                     sizes[child - LEAF] += size[depth + 1]
-    mean = sum(sizes[FIRST_ENTRY:]) / max(1, sum(networks[FIRST_ENTRY:]))
+    mean = sum(sizes[FIRST_ENTRY:]) / max(1, sum(networks[FIRST_ENTRY:])) or size[0]  # where nothing but filling is
     by_leaf = [count + total / mean for count, total in zip(networks, sizes, strict=True)]
     return Weights([1 + one / mean for one in size], by_leaf, sizes)
 
