@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ..errors import Complaint, Severity
 from .check_rules import check_codes, check_maps, check_width
 from .check_services import check_services
-from .load import Loaded, sort_complaints
+from .load import Loaded, is_wrong, sort_complaints
 from .model import Config
 from .model_checks import DnsCheck, HttpsCheck, TlsCheck
 from .places import Places, tell_undefined
@@ -23,8 +23,7 @@ MOST_NEGATIVE_TTL = 300  # seconds
 def check_config(loaded: Loaded) -> list[Complaint]:
     """Everything that the model alone cannot see, errors and warnings.
 
-    Where parts are missing because they are wrong (`loaded.broken`), warnings could be about what is missing: only
-    errors are told then.
+    Where loading found errors, parts are missing, and warnings could be about what is missing: only errors are told then.
     """
     config, places = loaded.config, loaded.places
     complaints: list[Complaint] = [
@@ -35,7 +34,7 @@ def check_config(loaded: Loaded) -> list[Complaint]:
         *check_services(config, places),
         *check_zones(config, places),
     ]
-    if loaded.broken:
+    if is_wrong(loaded.complaints):
         complaints = [complaint for complaint in complaints if complaint.severity is Severity.ERROR]
     return list(sort_complaints(complaints, loaded.files))
 

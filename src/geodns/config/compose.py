@@ -196,7 +196,7 @@ def place_at(text: str, index: int, file: str) -> Place:
 
 
 _WORD = re.compile(r"[^\s,\[\]{}]*[^\s,\[\]{}:]")
-_ADDRESS_TAIL = re.compile(r"[0-9A-Fa-f:]*:$")
+_COLONS = re.compile(r"([\[{,:]\s*|[0-9A-Fa-f]:)$")  # what stands before the colon that the parser stumbles over
 
 
 def describe_syntax(text: str, file: str, error: yaml.MarkedYAMLError) -> SyntaxProblem:
@@ -205,7 +205,7 @@ def describe_syntax(text: str, file: str, error: yaml.MarkedYAMLError) -> Syntax
     lines = text.splitlines() or [""]
     mark = error.problem_mark or error.context_mark
     at = (mark.line, mark.column) if mark else (0, 0)
-    if error.context_mark and (at[0] >= len(lines) or "end of stream" in problem):
+    if error.context_mark and (at[0] >= len(lines) or "end of stream" in problem or "simple key" in context):
         # The parser noticed at the end of the file; what was never closed stands where the context begins.
         at = (error.context_mark.line, error.context_mark.column)
     row = min(at[0], len(lines) - 1)
@@ -226,14 +226,12 @@ def _syntax_words(line: str, column: int, problem: str, context: str) -> str:
     if "cannot start any token" in problem and rest:
         word = _WORD.match(rest)
         return f'"{word.group() if word else rest[0]}" must be quoted: "{rest[0]}" has a meaning of its own in YAML'
-    if (
-        rest.startswith(":")
-        and (before.endswith("[") or _ADDRESS_TAIL.search(before + ":"))
-        and "mapping values" not in problem
-    ):
+    if _COLONS.search(before) and rest.startswith(":") and ("node content" in problem or "unexpected ':'" in problem):
         return 'an IPv6 address in brackets, or with "::" at its beginning or end, must be quoted'
     if "mapping values" in problem and re.match(r":+(\s|$)", rest):
         return 'a second ": " in one line; quote the value, or put the inner key on a line of its own'
+    if "mapping values" in problem or "unexpected ':'" in problem:
+        return "a colon where none belongs: a bracket, brace or quote before it may not be closed"
     if "end of stream" in problem or "expected ',' or" in problem:
         closer = {"[": "a bracket", "{": "a brace", '"': "a quote", "'": "a quote"}.get(rest[:1])
         return (
@@ -241,6 +239,9 @@ def _syntax_words(line: str, column: int, problem: str, context: str) -> str:
             if closer
             else "a bracket, brace or quote is not closed, or a comma is missing"
         )
-    if "block mapping" in context or "simple key" in context:
+    if "simple key" in context:
+        word = _WORD.match(rest)
+        return f'"{word.group() if word else rest}" should be a key: it has no ": " behind it'
+    if "block mapping" in context:
         return 'expected "key: value" here; look at the indentation, and for a missing ": "'
     return f"not YAML: {context + ': ' if context else ''}{problem}"

@@ -121,7 +121,9 @@ def _validate(source: Source) -> tuple[Config, list[Complaint], frozenset[tuple[
         except ValidationError as failure:
             errors = failure.errors(include_url=False)
         if not broken:
-            complaints = [_complain(places, error) for error in errors if not is_misspelt(error, errors)]
+            told = {complaint.place for complaint in source.complaints}
+            every = [_complain(places, error) for error in errors if not is_misspelt(error, errors)]
+            complaints = [complaint for complaint in every if complaint.place not in told]
         cuts = {cut for error in errors if (cut := _nearest_key(data, _written(error["loc"])))}
         if not cuts:  # the top itself is wrong: nothing can be kept
             return Config(), complaints, frozenset({()})

@@ -48,7 +48,7 @@ class Listen(Frozen):
             return given
         host, port = split_port(one_value(given))
         if port is None:
-            wanted = f"[{host}]:53" if ":" in host else f"{host}:53"
+            wanted = f"127.0.0.1:{host}" if host.isdigit() else f"[{host}]:53" if ":" in host else f"{host}:53"
             raise ValueError(f'must be ADDRESS:PORT, got {describe(given)}, did you mean "{wanted}"?')
         return {"address": host, "port": port}
 

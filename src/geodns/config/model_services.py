@@ -40,7 +40,7 @@ class Member(Frozen):
     def check_kind(self) -> Member:
         """Exactly one of address and target."""
         if (self.address is None) == (self.target is None):
-            raise ValueError("needs either an address or a target")
+            raise ValueError("needs an address or a target" + (", not both" if self.target else ""))
         return self
 
     @classmethod

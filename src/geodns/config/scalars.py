@@ -194,7 +194,7 @@ def parse_coordinates(given: Any) -> Any:
         a, b, c, d = given
         raise ValueError(f"must be [latitude, longitude] with decimal points, did you mean [{a}.{b}, {c}.{d}]?")
     if len(given) != 2:
-        raise ValueError(f"must be [latitude, longitude], got {len(given)} values")
+        raise ValueError(f"must be [latitude, longitude], got {len(given)} of them")
     latitude, longitude = (parse_number(text) if isinstance(text := one_value(item), str) else text for item in given)
     if not -90 <= latitude <= 90:
         swapped = " (swapped?)" if -180 <= latitude <= 180 and -90 <= longitude <= 90 else ""
