@@ -165,6 +165,9 @@ def write_tree(shared: Shared, root: int, offsets: Mapping[int, int]) -> bytes:
 
 def write_file(shared: Shared, root: int, records: Mapping[int, Value], metadata: Mapping[str, Value]) -> bytes:
     """The whole file. *records* by label; only those in use are written, in the order of their labels."""
+    if root < shared.labels:  # one label for everything; a tree has at least one node
+        shared.pairs.append((root, root))
+        root = shared.labels + len(shared.pairs) - 1
     used = {child for pair in shared.pairs for child in pair if child < shared.labels} - {UNKNOWN}
     data = Data()
     offsets = {label: data.add(records[label]) for label in sorted(used)}
