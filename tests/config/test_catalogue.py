@@ -1,4 +1,4 @@
-"""The catalogue of mistakes: each file is a configuration, and below it, after "#: ", what must be said of it, word for word.
+"""Mistakes: each file of the catalogue is a configuration, and below it, after "#: ", what must be said of it, in which words.
 
 The lines after "#: " are taken off before the file is read. "nothing to complain of" stands for no complaint.
 """
