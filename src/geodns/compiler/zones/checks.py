@@ -33,7 +33,6 @@ from .view import Standing, View, find_cut, find_glue, find_parent, find_records
 Targets = Mapping[str, frozenset[bytes]]  # service -> the CNAME targets that it can answer, empty for addresses alone
 
 MESSAGE_ROOM = 65535 - 1024  # octets of one answer section, after header, question, a long owner and OPT
-HIGH_NEGATIVE_TTL = 300  # seconds; RFC 2308 5: a negative answer may be kept as long as min(SOA TTL, MINIMUM)
 
 
 def check_view(view: View, targets: Targets) -> Iterator[Complaint]:
@@ -58,7 +57,7 @@ def _check_owner(
     if owner == draft.apex and DS in rrsets:
         parent = find_parent(view.drafts, draft)
         whose = f"the zone {name_text(parent.apex)} above" if parent else "the parent zone"
-        yield from (record.written.error(f"DS of {name_text(owner)} belongs into {whose}") for record in rrsets[DS][:1])
+        yield from (record.written.error(f"DS of {name_text(owner)} belongs to {whose}") for record in rrsets[DS][:1])
     elif DS in rrsets:
         yield from (
             record.written.warning(f"DS at {name_text(owner)} without NS: nobody asks for it") for record in rrsets[DS][:1]
@@ -93,8 +92,6 @@ def _check_alias(view: View, draft: Draft, owner: bytes, rrsets: Mapping[int, li
             yield record.written.error(f"{label} has {len(rrsets[rtype])} {rtype_text(rtype)} records, one is possible")
     if rrsets.get(CNAME):
         others = sorted(rtype_text(rtype) for rtype in rrsets if rtype != CNAME)
-        if owner in draft.services:
-            others.append(f"the service {draft.services[owner].service}")
         if others:
             text = f"{label} has CNAME and other data ({', '.join(others)})"
             yield rrsets[CNAME][0].written.error(text)
@@ -192,10 +189,6 @@ def _check_soa(view: View, draft: Draft) -> Iterator[Complaint]:
         if record.text and repeats_zone(rname, draft.apex) and not written_absolute(record.text, rname):
             suggestion = suggest_absolute(record.text, rname, draft.apex)
             yield record.written.error(f"SOA rname {name_text(rname)} repeats the zone{suggestion}")
-        lowest = min(record.ttl, record.rdata.minimum)  # type: ignore[attr-defined]
-        if draft.services and lowest > HIGH_NEGATIVE_TTL and not record.written.path:
-            text = f"negative answers live {lowest} s beside services, above {HIGH_NEGATIVE_TTL}: set soa.negative_ttl"
-            yield record.written.warning(text)
 
 
 def _check_hidden(view: View, draft: Draft) -> Iterator[Complaint]:

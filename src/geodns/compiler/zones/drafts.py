@@ -36,6 +36,7 @@ Where = Callable[..., Written]  # the position of a key below `zones.<zone>`
 
 # SOA fields where neither YAML nor the file gives them, in seconds (design section 2, "Defaults")
 REFRESH, RETRY, EXPIRE, NEGATIVE_TTL = 3600, 900, 14 * 86400, 60
+HIGH_NEGATIVE_TTL = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +227,18 @@ def _take_soa(draft: Draft, zone: Zone, where: Where, last_serial: int | None) -
     )
     rdata = parse_value(SOA, f"{mname} {rname} {' '.join(map(str, fields))}", dns.name.root)
     ttl = _first(given.ttl, base.ttl if base else None, draft.ttl)
-    rrsets[SOA] = [Record(draft.apex, SOA, ttl, rdata, base.written if base else draft.written, "")]
+    if base is not None and old is not None and given.negative_ttl is None:
+        _check_negative(draft, base, min(ttl, old.minimum))
+    source = " ".join(filter(None, (given.mname, given.rname, base.text if base else None)))
+    at = where("soa", "mname") if given.mname is not None or base is None else base.written
+    rrsets[SOA] = [Record(draft.apex, SOA, ttl, rdata, at, source)]
+
+
+def _check_negative(draft: Draft, base: Record, lowest: int) -> None:
+    """RFC 2308 5: a negative answer is kept for min(SOA TTL, MINIMUM); a service that comes back would wait as long."""
+    if draft.services and lowest > HIGH_NEGATIVE_TTL:
+        text = f"negative answers live {lowest} s beside services, above {HIGH_NEGATIVE_TTL}: set soa.negative_ttl"
+        draft.complaints.append(base.written.warning(text))
 
 
 def _fit(name: bytes, otherwise: bytes) -> bytes:

@@ -20,8 +20,8 @@ import dns.transaction
 import dns.zonefile
 
 from ...errors import Complaint, Place
-from .records import Record, RefusesUnicode, Written, wire_of
-from .values import check_rtype, reason
+from .records import Record, RefusesUnicode, Written, rtype_text, wire_of
+from .values import SIGNED_TYPES, check_rtype, reason
 
 DEFAULT_TTL = 300  # where neither the file nor the configuration says anything
 MAX_TTL = (1 << 31) - 1  # RFC 2181 8
@@ -54,11 +54,15 @@ class _Collector(dns.transaction.Transaction):
     def __init__(self, found: MasterFile) -> None:
         super().__init__(dns.zonefile.RRSetsReaderManager(dns.name.root), True, False)
         self.found = found
+        self.signed: list[tuple[int, Written]] = []
         self.entry = ""
         self.written = Written(Place(""))
 
     def add(self, *args: Any) -> None:
         name, ttl, rdata = args
+        if rdata.rdtype in SIGNED_TYPES:
+            self.signed.append((rdata.rdtype, self.written))
+            return
         try:
             check_rtype(rdata.rdtype)
             if ttl > MAX_TTL:
@@ -90,6 +94,12 @@ def read_master(path: Path, apex: dns.name.Name, ttl: int | None, written: Writt
     # them it is ours. (SOA MINIMUM is no default any more: RFC 2308 4.)
     reader.last_ttl, reader.last_ttl_known = DEFAULT_TTL, True
     _read_file(reader, collector, path, written, ())
+    if collector.signed:
+        types = ", ".join(sorted({rtype_text(rtype) for rtype, _ in collector.signed}))
+        text = (
+            f"{len(collector.signed)} records of a signed zone ({types}): give the unsigned file, nothing is served signed"
+        )
+        found.complaints.append(collector.signed[0][1].error(text))
     if len(found.complaints) > MOST_COMPLAINTS:
         more = len(found.complaints) - MOST_COMPLAINTS
         found.complaints[MOST_COMPLAINTS:] = [Written(Place(str(path))).error(f"and {more} more mistakes in this file")]
@@ -109,23 +119,27 @@ def _read_file(
     try:
         # Comments in old files are not always UTF-8, and are nobody's business; other octets fail where they stand.
         text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
-    except OSError as error:
-        found.complaints.append(written.error(f"{path} cannot be read: {error.strerror}"))
+    except (OSError, ValueError) as error:  # ValueError: a name with NUL in it
+        why = error.strerror if isinstance(error, OSError) else error
+        found.complaints.append(written.error(f"{path} cannot be read: {why}"))
         return
     found.files.append(path)
-    for line, entry in split_entries(text):
+    for line, entry, closed in split_entries(text):
         collector.entry, collector.written = entry, Written(Place(str(path), line))
         include = _INCLUDE.fullmatch(entry)
-        if include:
+        if not closed:
+            found.complaints.append(collector.written.error("a parenthesis is opened here and never closed"))
+        elif include:
             _include(reader, collector, include, path, within)
         else:
             _read_entry(reader, collector)
 
 
-def split_entries(text: str) -> Iterator[tuple[int, str]]:
+def split_entries(text: str) -> Iterator[tuple[int, str, bool]]:
     """Each entry of a master file with the number of its first line; blank lines and lines of comment are left out.
 
-    An entry is one line, or several where parentheses are open at the end of a line (RFC 1035 5.1).
+    An entry is one line, or several where parentheses are open at the end of a line (RFC 1035 5.1). The last value is
+    False for one whose parentheses are open at the end of the file.
     """
     entry, first, depth = "", 0, 0
     for number, line in enumerate(re.split("\r\n|\n|\r", text), 1):
@@ -138,9 +152,9 @@ def split_entries(text: str) -> Iterator[tuple[int, str]]:
         if depth or "(" in line:
             depth = _depth_after(line, depth)
         if not depth:
-            yield first, entry
+            yield first, entry, True
     if depth:
-        yield first, entry
+        yield first, entry, False
 
 
 def _depth_after(line: str, depth: int) -> int:
@@ -165,7 +179,7 @@ def _read_entry(reader: dns.zonefile.Reader, collector: _Collector) -> None:
     if generate:
         match = _GENERATE.match(entry)
         if not match:
-            found.complaints.append(written.error(f"$GENERATE: {_MALFORMED}"))
+            found.complaints.append(written.error(_describe(ValueError(), entry)))
             return
         count = (int(match[2]) - int(match[1])) // max(int(match[3] or 1), 1) + 1
         if count > MOST_GENERATED:
@@ -183,13 +197,14 @@ def _read_entry(reader: dns.zonefile.Reader, collector: _Collector) -> None:
 
 
 def _describe(error: BaseException, entry: str) -> str:
-    if not entry.isascii() and any("\udc80" <= letter <= "\udcff" for letter in entry):
-        return "this is not UTF-8"
-    text = re.sub(r"^:\d+: ", "", reason(error))  # the reader's own "file:line: "
-    text = reason(ValueError(text)) if text else ""
+    shown = " ".join(entry.split())
+    label = f'"{shown[:77]}..."' if len(shown) > 80 else f'"{shown}"'
+    if any("\udc80" <= letter <= "\udcff" for letter in entry):
+        return f"{label!a} is not UTF-8"
+    text = re.sub(r"^:\d+: ", "", str(error))  # the reader's own "file:line: "
     if entry[:9].upper() == "$GENERATE":
-        return f"$GENERATE: {text or _MALFORMED}"
-    return text or f"cannot be read as a record: {entry.strip()[:80]}"
+        return f"{label}: {reason(ValueError(text)) if text else _MALFORMED}"
+    return f"{label}: {reason(ValueError(text)) if text else 'cannot be read as a record'}"
 
 
 def _include(
@@ -201,8 +216,8 @@ def _include(
     if include[3]:
         try:
             reader.current_origin = dns.name.from_text(include[3], reader.current_origin, RefusesUnicode())
-        except dns.exception.DNSException as error:
-            collector.found.complaints.append(written.error(f"$INCLUDE: {reason(error)}"))
+        except _BAD_ENTRY as error:
+            collector.found.complaints.append(written.error(_describe(error, collector.entry)))
             return
     _read_file(reader, collector, path.parent / (include[1] or include[2]), written, (*within, path))
     (reader.current_origin, reader.last_name, reader.last_ttl, reader.default_ttl, reader.default_ttl_known) = before

@@ -41,6 +41,7 @@ _FORMS = {
     65: '"priority name parameters"',
     44: '"algorithm type fingerprint"',
 }
+_WORDS = {"Text input is malformed.": "malformed", "Text input ended unexpectedly.": "something is missing at its end"}
 _SKIPPED = re.compile(r'\\.|"(?:\\.|[^"\\])*"', re.DOTALL)  # escapes and quoted strings
 
 
@@ -77,6 +78,8 @@ def parse_value(rtype: int, text: str, apex: dns.name.Name) -> dns.rdata.Rdata:
             raise ValueError("there is text left over")
         rdata.to_wire()
     except (dns.exception.DNSException, ValueError, ArithmeticError, LookupError) as error:
+        if rtype in (A, AAAA):
+            raise ValueError(f'"{text}" is not {_FORMS[rtype]}') from None
         raise ValueError(f'{rtype_text(rtype)} "{text}": {reason(error)}{_expected(rtype)}') from None
     return rdata
 
@@ -91,7 +94,7 @@ def _literal(rtype: int, text: str) -> dns.rdata.Rdata:
 
 def reason(error: BaseException) -> str:
     """What dnspython says, as words that fit behind a colon."""
-    text = str(error) or type(error).__name__
+    text = _WORDS.get(str(error), str(error)) or type(error).__name__
     text = re.sub(r"^caught exception <class '[^']*'>: ", "", text)
     left = re.fullmatch(r'expected EOL or EOF, got \d+ "(.*)"', text, re.DOTALL)
     return f'"{left[1]}" is left over' if left else text.rstrip(".")
