@@ -9,6 +9,7 @@ import hashlib
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from itertools import accumulate
 
@@ -55,6 +56,12 @@ def name(text: str) -> bytes:
     return parse_name_text(text).lower()
 
 
+@lru_cache(maxsize=64)
+def index_of(starts: tuple[int, ...], shift: int) -> memoryview:
+    """The index of a range table, 65,537 items: worth keeping between the examples of a property."""
+    return memoryview(array("I", build_index(starts, shift)))
+
+
 def make_ranges(painted: Mapping[str, int], bits: int, forced: Iterable[str] = ()) -> Ranges:
     """Prefixes to order numbers, longer ones over shorter ones, 0 elsewhere; *forced* prefixes are boundaries too."""
     top, shift = (1 << 32, V4_SHIFT) if bits == 32 else (1 << 64, V6_SHIFT)
@@ -77,7 +84,7 @@ def make_ranges(painted: Mapping[str, int], bits: int, forced: Iterable[str] = (
         if not orders or orders[-1] != order or edge in kept:
             starts.append(edge)
             orders.append(order)
-    return Ranges(memoryview(starts), memoryview(orders), memoryview(array("I", build_index(starts, shift))))
+    return Ranges(memoryview(starts), memoryview(orders), index_of(tuple(starts), shift))
 
 
 def make_table(
