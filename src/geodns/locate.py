@@ -19,7 +19,7 @@ from .compiler.images import find_images
 from .compiler.naming import name_parts
 from .compiler.orders import collect_rules
 from .config.load import find_config
-from .config.model import Address, Config, Map, Rule
+from .config.model import Address, Config, Map, Rule, Server
 from .explanation import Distance, Located, Location, View
 from .geo.distance import build_sites, measure_sites
 from .geo.networks import Corrections
@@ -59,9 +59,14 @@ def open_scene(path: Path | None) -> Scene:
         config,
         assemble(built),
         find_sources(config.geoip),
-        Settings(config.server.limits.udp_size, config.server.nsid, config.server.client_subnet),
+        settings_of(config.server),
         {},
     )
+
+
+def settings_of(server: Server) -> Settings:
+    """What *server* says about replies."""
+    return Settings(server.limits.udp_size, server.nsid, server.client_subnet)
 
 
 def open_side(path: Path) -> Side:
