@@ -1,4 +1,4 @@
-"""Mistakes: each file of the catalogue is a configuration, and below it, after "#: ", what must be said of it, in which words.
+"""Mistakes: each file of the catalogue is a configuration, and below it, after "#: ", what must be said of it.
 
 The lines after "#: " are taken off before the file is read. "nothing to complain of" stands for no complaint.
 """

@@ -51,19 +51,8 @@ def member_type(member: Member) -> str:
     return "A" if member.address.version == 4 else "AAAA"
 
 
-def member_text(member: Member) -> str:
-    """The member's address or target, which is its name everywhere."""
-    return str(member.address) if member.address is not None else str(member.target)
-
-
 def _check_pool(name: str, datacenter: str, members: Sequence[Member], places: Places) -> Iterator[Complaint]:
     path = ("services", name, "pools", datacenter)
-    seen: dict[str, int] = {}
-    for number, member in enumerate(members):
-        text = member_text(member)
-        if seen.setdefault(text, number) != number:
-            line = places.find((*path, seen[text])).line
-            yield places.error((*path, number), f"{text} is a member twice; the first is in line {line}")
     weights: Counter[str] = Counter()
     for member in members:
         weights[member_type(member)] += member.weight
