@@ -65,18 +65,14 @@ def _chain(config: Config, name: str) -> list[ConfigService]:
 
 
 def check_services(config: Config, where: Callable[..., Written]) -> list[Complaint]:
-    """What only the wire form shows: targets that are no names, the same member twice, too many to number."""
+    """What only the wire form shows: targets that are no names, and too many to number."""
     complaints = []
     for name, service in config.services.items():
         for datacenter, members in service.pools.items():
-            seen: set[object] = set()
             for number, member in enumerate(members):
-                written = where("services", name, "pools", datacenter, number)
                 if member.target is not None and _target(member) is None:
+                    written = where("services", name, "pools", datacenter, number)
                     complaints.append(written.error(f'"{member.target}" is not a name'))
-                if (member.address, member.target) in seen:
-                    complaints.append(written.error(f"{member.address or member.target} stands twice in this pool"))
-                seen.add((member.address, member.target))
     pools = sum(len(service.pools) for service in config.services.values())
     if max(pools, len(config.services)) > MOST:
         text = f"{len(config.services)} services with {pools} pools, at most {MOST} of each are possible"
