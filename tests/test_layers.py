@@ -44,7 +44,7 @@ RULE: dict[str, tuple[str, ...] | None] = {
     "server": ("native", "answer", "lookup", "publish", *BLOCKS),
     "logs": (),
     "explanation": (),
-    "present": ("explanation",),
+    "present": None,
     "locate": None,
     "databases": None,
     "explain": None,
