@@ -65,6 +65,9 @@ def measure_sites(latitude: float, longitude: float, sites: tuple[Site, ...]) ->
 
 
 def rank_sites(latitude: float, longitude: float, sites: tuple[Site, ...]) -> tuple[int, ...]:
-    """Numbers of all *sites* (as `build_sites` gives them), the nearest after bias first; ties by name."""
-    measured = [km for _, km in measure_sites(latitude, longitude, sites)]
+    """Numbers of all *sites* (as `build_sites` gives them), the nearest after bias first; ties by name.
+
+    Compared are whole millimetres, so that sites which are equally far tie in spite of the last bit of a float.
+    """
+    measured = [int(biased * 1e6 + 0.5) for _, biased in measure_sites(latitude, longitude, sites)]
     return tuple([sites[i].number for i in sorted(range(len(sites)), key=measured.__getitem__)])
