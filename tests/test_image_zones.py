@@ -62,6 +62,9 @@ def read(block: bytes) -> Zones:
             return found
 
 
+NO_SERVICES: tuple[tuple[Service, ...], tuple[PoolPlan, ...]] = ((), ())
+
+
 def make_services() -> tuple[tuple[Service, ...], tuple[PoolPlan, ...]]:
     v4 = Member(A, bytes((192, 0, 2, 9)), 65535, 2**64 - 1, False, "192.0.2.9")
     v6 = Member(AAAA, bytes(16), 0, 0, True, "::")
@@ -93,7 +96,7 @@ def grow(
 
 @st.composite
 def all_zones(draw: st.DrawFn) -> Zones:
-    services, pools = make_services() if draw(st.booleans()) else ((), ())
+    services, pools = draw(st.sampled_from((make_services(), NO_SERVICES)))
     parent = Zone(name("example."), soa(300), soa(60), None, None, 0)
     ds = Rrset(DS, (write_tail(DS, 300, b"digest"),))
     child = Zone(name("sub.example."), soa(0), soa(0), parent, draw(st.sampled_from((None, ds))), 1)
@@ -105,7 +108,7 @@ def all_zones(draw: st.DrawFn) -> Zones:
             owner: {r.rtype: r for r in sorted(draw(st.lists(st.sampled_from(RRSETS), max_size=3)), key=lambda r: r.rtype)}
             for owner in owners
         }
-        serving = [owner for owner in owners if services and draw(st.booleans())]
+        serving = draw(st.lists(st.sampled_from(owners))) if services and owners else []
         used = {owner: draw(st.sampled_from(services)) for owner in serving}
         cuts: dict[bytes, Cut] = {}
         for owner in owners[:2]:
