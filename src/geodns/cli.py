@@ -12,7 +12,8 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
+from fractions import Fraction
 from ipaddress import ip_address
 from pathlib import Path
 from secrets import randbits
@@ -27,8 +28,7 @@ from .present import count_complaints, show_comparison, show_databases, show_exp
 T = TypeVar("T")
 
 FINE, PROBLEMS, USAGE, UNREACHABLE = range(4)  # exit statuses
-INTERRUPTED = 130  # what a shell says of SIGINT
-PIPE_CLOSED = 141  # and of SIGPIPE
+INTERRUPTED = 130  # what a shell makes of SIGINT
 
 app = typer.Typer(
     help="geodns: the address of the nearest healthy datacenter, and why.",
@@ -68,9 +68,6 @@ def run(arguments: Sequence[str]) -> int:
         return PROBLEMS
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # whoever read our lines has seen enough; nothing may be flushed to them at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return PIPE_CLOSED
     except Exception:
         traceback.print_exc()
         print(f"geodns {__version__}: a mistake of ours, not of yours; please report it with these lines", file=sys.stderr)
@@ -98,10 +95,12 @@ def show(facts: Any, lines: Callable[[Any], Iterable[str]], as_json: bool) -> No
 
 
 def plain(value: Any) -> Any:
-    """What JSON has no form for: records become objects, fractions numbers, everything else its text."""
+    """What JSON has no form for: facts become objects, what follows from them included, fractions numbers, the rest text."""
     if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    return float(value) if hasattr(value, "numerator") else str(value)
+        names = [field.name for field in fields(value)]
+        names += [name for name, member in vars(type(value)).items() if isinstance(member, property)]
+        return {name: getattr(value, name) for name in names}
+    return float(value) if isinstance(value, Fraction) else str(value)
 
 
 def or_usage(parse: Callable[..., T], *arguments: object) -> T:
