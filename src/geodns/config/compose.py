@@ -191,8 +191,8 @@ class _Composer:
 
 def place_at(text: str, index: int, file: str) -> Place:
     """Position of character *index* of *text*."""
-    line = text.count("\n", 0, index) + 1
-    return Place(file, line, index - text.rfind("\n", 0, index))
+    lines = re.split("\r\n|[\r\n\x85\u2028\u2029]", text[:index])  # YAML 1.1 5.4: "b-char"
+    return Place(file, len(lines), len(lines[-1]) + 1)
 
 
 _WORD = re.compile(r"[^\s,\[\]{}]*[^\s,\[\]{}:]")
