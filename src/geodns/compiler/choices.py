@@ -6,12 +6,14 @@ rank, and the TTL that health leaves. Knows nothing of clients, maps, names or p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, compress
 from struct import Struct
+from typing import NamedTuple
 
 from ..health.state import Condition, Health, Verdict
 from ..snapshot import DEAD, DRAINED, LIVE, UP, Choice, Choices, Member, Pool, PoolPlan, Zones
+from ..wire.constants import CLASS_IN, CNAME
 
 # The state of a member: the sum of these. 0 is live: up or unknown, and not drained.
 _DRAINED, _DOWN = 1, 2
@@ -20,9 +22,16 @@ _ELIGIBLE = {UP: 0, LIVE: 0, DRAINED: _DRAINED, DEAD: _DOWN}
 
 _MILLION = 1_000_000  # `PoolPlan.up_threshold` counts millionths
 _HEAD = Struct("!HHIH")  # type, class, TTL, length of rdata
-_IN, CNAME = 1, 5
+# Ten thousand members are walked in C: states and types are octets, and "which of them are n" is one translation.
+_SELECT = [bytes(number == wanted for number in range(256)) for wanted in range(256)]
 
-Group = tuple[Sequence[Member], Sequence[int]]  # the members of one type, and the state of each
+
+class Group(NamedTuple):
+    """The members of one type, with the weight and the state of each."""
+
+    members: Sequence[Member]
+    weights: Sequence[int]
+    states: bytes
 
 
 def build_choices(zones: Zones, health: Health) -> Choices:
@@ -37,28 +46,34 @@ def build_pool(plan: PoolPlan, health: Health) -> Pool:
     """
     find, service, datacenter, down = health.get, plan.service, plan.datacenter, Verdict.DOWN
     conditions = [find((service, datacenter, member.text)) for member in plan.members]
-    states = [  # a call for each of ten thousand members would cost as much as all the rest
-        (_DRAINED if m.drained else 0)
-        if c is None
-        else (_DRAINED if m.drained or c.drained else 0) + (_DOWN if c.verdict is down else 0)
-        for m, c in zip(plan.members, conditions, strict=True)
-    ]
+    states = bytes(
+        [  # a call for each member would cost as much as all the rest
+            (_DRAINED if m.drained else 0)
+            if c is None
+            else (_DRAINED if m.drained or c.drained else 0) + (_DOWN if c.verdict is down else 0)
+            for m, c in zip(plan.members, conditions, strict=True)
+        ]
+    )
     groups = _group(plan.members, states)
     rank = _rank(groups, states, plan.up_threshold)
     ttl = _ttl(plan, conditions)
     return Pool(rank, ttl, {rtype: _choice(rtype, group, _ELIGIBLE[rank], ttl) for rtype, group in groups.items()})
 
 
-def _group(members: Sequence[Member], states: Sequence[int]) -> dict[int, Group]:
-    types = [member.rtype for member in members]
-    kinds = dict.fromkeys(types)
-    if len(kinds) == 1:
-        return dict.fromkeys(kinds, (members, states))
-    wanted = {kind: [rtype == kind for rtype in types] for kind in kinds}
-    return {kind: (list(compress(members, mine)), list(compress(states, mine))) for kind, mine in wanted.items()}
+def _group(members: Sequence[Member], states: bytes) -> dict[int, Group]:
+    types = bytes([member.rtype for member in members])
+    weights = [member.weight for member in members]
+    if types.count(types[0]) == len(types):
+        return {types[0]: Group(members, weights, states)}
+    groups = {}
+    for rtype in dict.fromkeys(types):
+        mine = types.translate(_SELECT[rtype])
+        picked = list(compress(members, mine)), list(compress(weights, mine)), bytes(compress(states, mine))
+        groups[rtype] = Group(*picked)
+    return groups
 
 
-def _rank(groups: dict[int, Group], states: Sequence[int], up_threshold: int) -> int:
+def _rank(groups: Mapping[int, Group], states: bytes, up_threshold: int) -> int:
     """Which of the four passes takes this pool."""
     if all(_is_up(group, up_threshold) for group in groups.values()):
         return UP
@@ -72,32 +87,26 @@ def _is_up(group: Group, up_threshold: int) -> bool:
 
     A live member of weight 0 counts nothing: where only such are left, the pool is not up.
     """
-    members, states = group
-    live = sum([member.weight for member in _in_state(members, states, 0)])
-    failing = sum([member.weight for member in _in_state(members, states, _DOWN)])
+    live = sum(compress(group.weights, group.states.translate(_SELECT[0])))
+    failing = sum(compress(group.weights, group.states.translate(_SELECT[_DOWN])))
     return live > 0 and live * _MILLION >= up_threshold * (live + failing)
-
-
-def _in_state(members: Sequence[Member], states: Sequence[int], state: int) -> Sequence[Member]:
-    count = states.count(state)  # most often all or none: no need to look at each
-    if count in (0, len(members)):
-        return members if count else ()
-    return [member for member, found in zip(members, states, strict=True) if found == state]
 
 
 def _choice(rtype: int, group: Group, eligible: int, ttl: int) -> Choice:
     """The members of one type in *eligible* state; a type without any such member gives all of it."""
-    members = _in_state(*group, eligible) or group[0]
-    weights = [member.weight for member in members]
-    if not any(weights):
-        weights = [1] * len(members)  # only weight 0 is left: drawn alike
-    elif 0 in weights:
-        members = [member for member in members if member.weight]  # weight 0 is not drawn while others are there
-        weights = [member.weight for member in members]
+    members, weights, states = group
+    count = states.count(eligible)
+    if 0 < count < len(states):
+        mine = states.translate(_SELECT[eligible])
+        members, weights = list(compress(members, mine)), list(compress(weights, mine))
+    if 0 in weights:
+        # Weight 0 is not drawn while others are there; where only weight 0 is left, they are drawn alike.
+        members = list(compress(members, weights)) or members
+        weights = list(filter(None, weights)) or [1] * len(members)
     if rtype == CNAME:
-        tails = [_HEAD.pack(rtype, _IN, ttl, len(member.rdata)) + member.rdata for member in members]
+        tails = [_HEAD.pack(rtype, CLASS_IN, ttl, len(member.rdata)) + member.rdata for member in members]
     else:  # addresses of one family are of one length
-        head = _HEAD.pack(rtype, _IN, ttl, len(members[0].rdata))
+        head = _HEAD.pack(rtype, CLASS_IN, ttl, len(members[0].rdata))
         tails = [head + member.rdata for member in members]
     return Choice(tuple(tails), tuple(accumulate(weights)), tuple([member.key for member in members]))
 
