@@ -61,9 +61,11 @@ def write_block(kind: Kind, shape: bytes, sections: list[tuple[int, int, bytes |
         body.append(bytes(padded - length))
         offset += padded
     head_padding = bytes(-(HEADER.size + len(table)) % ALIGNMENT)
-    rest = b"".join((bytes(table), head_padding, *body))
-    digest = hashlib.blake2b(rest, digest_size=32).digest()
-    return HEADER.pack(MAGIC, kind, LAYOUT, len(sections), HEADER.size + len(rest), shape, digest) + rest
+    digest = hashlib.blake2b(digest_size=32)
+    for part in (rest := (table, head_padding, *body)):
+        digest.update(part)
+    # Joined once: a second copy of the maps would be the compiler's peak.
+    return b"".join((HEADER.pack(MAGIC, kind, LAYOUT, len(sections), offset, shape, digest.digest()), *rest))
 
 
 def open_block(octets: bytes, kind: Kind, name: str) -> Block:

@@ -55,6 +55,12 @@ TABLES_OF_OURS = ("iso.json", "centres.json")  # what missing fields are filled 
 
 def build_maps(config: Config, naming: Naming, sources: Sources) -> bytes:
     """The maps block for all tables of *naming*. Raises DatabaseError for a file that cannot be used."""
+    tables, countries, digests = _build_tables(config, naming, sources)
+    return write_maps(naming.datacenters, tables, naming.shape, _digest(config, naming, digests), countries)
+
+
+def _build_tables(config: Config, naming: Naming, sources: Sources) -> tuple[list[FlatTable], Countries, list[bytes]]:
+    """All tables, the countries beside them, and the digests of the files that went in."""
     map_names = {name for name, _ in naming.tables}
     rules = collect_rules(config, map_names)
     near = any(config.maps[name].nearest for name in map_names)
@@ -74,8 +80,7 @@ def build_maps(config: Config, naming: Naming, sources: Sources) -> bytes:
         _build_table(name, build_ordering(config, name, members), layers, forced, states, states.found[unknown])
         for name, members in naming.tables
     ]
-    countries = _build_countries(layers[0], states)
-    return write_maps(naming.datacenters, tables, naming.shape, _digest(config, naming, digests), countries)
+    return tables, _build_countries(layers[0], states), digests
 
 
 def maps_digest(config: Config, naming: Naming, sources: Sources) -> bytes:
@@ -127,19 +132,24 @@ def _open_segment(rules: Rules) -> Segment:
 def _read_places(sources: Sources, segments: Sequence[Sequence[Segment]], states: States) -> tuple[list[Layer], list[bytes]]:
     """Per family, the states that databases and networks give; and the digests of the files. One file at a time."""
     facts: dict[Facts, int] = {NOWHERE: 0}
-    layers = [
-        Layer(array(f.typecode, [s.first for s in part]), array("I", bytes(4 * len(part))))
-        for f, part in zip(FAMILIES, segments, strict=True)
-    ]
+    layers = [_empty_layer(family, part) for family, part in zip(FAMILIES, segments, strict=True)]
     digests = []
     for path in sources.places:
-        database = open_database(path, read_facts, FACTS_WANTED)
-        digests.append(database.digest)
-        leaves = read_leaves(database, states, facts)
-        for i, (family, part) in enumerate(zip(FAMILIES, segments, strict=True)):
-            layers[i] = fill_gaps(layers[i], build_layer(leaves, family, part))
+        found, digest = _read_file(path, segments, states, facts)
+        layers = [fill_gaps(above, below) for above, below in zip(layers, found, strict=True)]
+        digests.append(digest)
     known = list(facts)
     return [resolve(layer, part, states, known) for layer, part in zip(layers, segments, strict=True)], digests
+
+
+def _read_file(
+    path: Path, segments: Sequence[Sequence[Segment]], states: States, facts: dict[Facts, int]
+) -> tuple[list[Layer], bytes]:
+    """Per family, what one database says; and the digest of the file. Nothing else of it stays in memory."""
+    database = open_database(path, read_facts, FACTS_WANTED)
+    leaves = read_leaves(database, states, facts)
+    layers = [build_layer(leaves, family, part) for family, part in zip(FAMILIES, segments, strict=True)]
+    return layers, database.digest
 
 
 def _empty_layer(family: Family, segments: Sequence[Segment]) -> Layer:

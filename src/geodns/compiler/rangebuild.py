@@ -59,6 +59,7 @@ class States:
         self._sites = sites
         self._numbers: dict[State, int] = {}
         self._rankings: dict[tuple[float, float], tuple[int, ...]] = {}
+        self._distinct: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._areas: dict[tuple[str | None, ...], int] = {}
         self.of_facts(NOWHERE)
 
@@ -76,7 +77,8 @@ class States:
         if facts.latitude is not None and facts.longitude is not None and self._sites:
             here = (facts.latitude, facts.longitude)
             if here not in self._rankings:
-                self._rankings[here] = rank_sites(*here, self._sites)
+                ranking = rank_sites(*here, self._sites)  # few are distinct: keep each once, not per coordinates
+                self._rankings[here] = self._distinct.setdefault(ranking, ranking)
             ranking = self._rankings[here]
         area = facts[:3]
         if area not in self._areas:
