@@ -362,3 +362,51 @@ def test_errors_give_no_block() -> None:
 def test_no_zones_at_all() -> None:
     zones = compile_right("")
     assert not zones.names and not zones.zones and zones.deepest == 0
+
+
+OWNER_TEXTS = ("@", "a", "b.a", "*", "*.a", "x.b.a", "a.example.com", "b.example.com.", "sub", "ns.sub", "ü", "a..b", ".")
+RIGHT = "A: 192.0.2.1 | CNAME: host | CNAME: b.example. | NS: ns.x. | TXT: x | service: www | service: cdn | MX: 10 host"
+WRONG = "CNAME: a | NS: ns.sub | NS: sub | MX: 10 a | DNAME: a | DS: 1 2 3 4 | SRV: 0 0 1 sub | SOA: a b 1 2 3 4 5 | A: x"
+MANY_SERVICES = """
+services:
+  www: {check: off, pools: {ams: [192.0.2.1]}}
+  cdn: {check: off, pools: {ams: [a.example.com.]}}
+zones:
+"""
+
+
+@st.composite
+def any_zones(draw: st.DrawFn, values_text: str, most: int) -> str:
+    value = st.sampled_from(values_text.split(" | "))
+    text = MANY_SERVICES
+    for apex in draw(st.lists(st.sampled_from(("example.com", "a.example.com", "b.a.example.com")), unique=True)):
+        server = draw(st.sampled_from(("ns.example.net.", "a", "ns.sub", "b.a.example.com.")[: 4 if most > 1 else 1]))
+        text += f"  {apex}:\n    ns: [{server}]\n    records:\n"
+        for owner in draw(st.lists(st.sampled_from(OWNER_TEXTS[: -3 if most == 1 else None]), unique=True, max_size=5)):
+            values = {value.split(":")[0]: value for value in draw(st.lists(value, min_size=1, max_size=most))}
+            text += f'      "{owner}": {{{", ".join(values.values())}}}\n'
+        text += "      host: {A: 192.0.2.1}\n"
+    return text
+
+
+@settings(deadline=None, max_examples=120)
+@given(any_zones(f"{RIGHT} | {WRONG}", 2) | any_zones(RIGHT, 1))
+def test_always_either_a_block_or_an_error_with_its_line(text: str) -> None:
+    zones, complaints = compile_text(text)
+    errors = [complaint for complaint in complaints if "warning: " not in complaint]
+    assert (zones is None) == bool(errors)
+    lines = text.count("\n")
+    assert all(1 <= int(complaint.split(":")[1]) <= lines for complaint in complaints)
+
+
+@settings(deadline=None, max_examples=120)
+@given(any_zones(RIGHT, 1))
+def test_never_a_service_that_answers_cnames_beside_data_or_a_cname_beside_anything(text: str) -> None:
+    zones, _ = compile_text(text)
+    for node in zones.names.values() if zones else ():
+        aliases = CNAME in node.rrsets or (node.service is not None and CNAME in node.service.types)
+        assert not aliases or len(node.rrsets) + (node.service is not None) == 1
+        if node.name == node.zone.apex:
+            assert {NS, SOA} <= node.rrsets.keys() and node.cut is None
+        elif node.cut is None:
+            assert NS not in node.rrsets and SOA not in node.rrsets
