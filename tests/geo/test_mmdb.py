@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from tests.world import MARKER, encode, write_world
 
 from geodns.compiler.orders import Rules
-from geodns.compiler.rangebuild import States, build_layer, read_leaves
+from geodns.compiler.rangebuild import build_layer, read_leaves
 from geodns.compiler.segments import V4, V6, Segment
+from geodns.compiler.states import States
 from geodns.errors import DatabaseError
 from geodns.geo import mmdb
 from geodns.geo.mmdb import Database, open_database

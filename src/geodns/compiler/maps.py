@@ -32,11 +32,7 @@ from .naming import Naming
 from .orders import Ordering, Row, Rules, build_ordering, collect_rules, is_tiered
 from .rangebuild import (
     MIXED,
-    NAMELESS,
-    UNPLACED,
     Layer,
-    State,
-    States,
     build_layer,
     fill_gaps,
     lay_numbers,
@@ -47,6 +43,7 @@ from .rangebuild import (
     walk,
 )
 from .segments import V4, V6, Family, Segment, build_segments, forced_boundaries
+from .states import NAMELESS, UNPLACED, State, States
 
 FAMILIES = (V4, V6)
 METHOD = 1  # raised whenever the same input gives other octets than before

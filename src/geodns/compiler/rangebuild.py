@@ -1,7 +1,7 @@
 """Database trees to ranges of alike clients, segment by segment.
 
-Knows trees, and how files, AS numbers and corrections lie over each other. Knows nothing of orders: what decides an
-order is a `State`, interned and numbered; `maps` turns states into orders.
+Knows trees, and how files, AS numbers and corrections lie over each other. Knows nothing of orders: a client is the number
+of its `State`; `maps` turns states into orders.
 
 The cost is in two loops over flat arrays: one from the last node to the first finds the nodes whose whole subtree is
 one state, the other walks down from the root, into mixed nodes only. A node that several paths share is marked once.
@@ -11,34 +11,20 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
-from typing import NamedTuple
 
 from ..errors import DatabaseError
-from ..geo.distance import Site, rank_sites
 from ..geo.mmdb import Database
-from ..geo.place import ASN_WANTED, FACTS_WANTED, NOWHERE, Facts, complete, correct, read_asn, read_facts
-from .orders import Rules
+from ..geo.place import ASN_WANTED, FACTS_WANTED, NOWHERE, Facts, read_asn, read_facts
 from .segments import V4, Family, Segment, cover
+from .states import Memo, States
 
 MIXED = -1
 MAX_STEPS = 1 << 26  # of one walk; full databases take less than a tenth
 DEEPER = 64  # levels below an IPv6 /64
-UNPLACED = ""
-NAMELESS = "??"  # placed by coordinates, but nobody says in which country
-
-
-class State(NamedTuple):
-    """All that decides a client's order, in every table."""
-
-    country: str = UNPLACED  # two letters, NAMELESS or UNPLACED
-    ranking: tuple[int, ...] = ()  # all datacenters by distance; () without coordinates
-    rules: int = 0  # those that match
-    mark: int = 0  # PEER or UNWRAP, for maps of which no rule matches
-    asn_known: bool = False  # the condition on AS numbers has been applied to `rules`
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,81 +33,6 @@ class Layer:
 
     starts: array[int]
     values: array[int]
-
-
-class States:
-    """Numbers for states, in the order of appearance; 0 is an address that nobody knows."""
-
-    def __init__(self, rules: Rules, sites: tuple[Site, ...], datacenters: dict[str, tuple[float, float]]) -> None:
-        self.rules = rules
-        self.datacenters = datacenters
-        self.found: list[State] = []
-        self._sites = sites
-        self._numbers: dict[State, int] = {}
-        self._rankings: dict[tuple[float, float], tuple[int, ...]] = {}
-        self._distinct: dict[tuple[int, ...], tuple[int, ...]] = {}
-        self._areas: dict[tuple[str | None, ...], int] = {}
-        self.of_facts(NOWHERE)
-
-    def intern(self, state: State) -> int:
-        """The number of *state*."""
-        number = self._numbers.setdefault(state, len(self.found))
-        if number == len(self.found):
-            self.found.append(state)
-        return number
-
-    def of_facts(self, facts: Facts) -> int:
-        """The state of a place, before networks and AS numbers are looked at."""
-        facts, _ = complete(facts)
-        ranking: tuple[int, ...] = ()
-        if facts.latitude is not None and facts.longitude is not None and self._sites:
-            here = (facts.latitude, facts.longitude)
-            if here not in self._rankings:
-                ranking = rank_sites(*here, self._sites)  # few are distinct: keep each once, not per coordinates
-                self._rankings[here] = self._distinct.setdefault(ranking, ranking)
-            ranking = self._rankings[here]
-        area = facts[:3]
-        if area not in self._areas:
-            self._areas[area] = self.rules.by_place(*area)
-        country = facts.country or (UNPLACED if facts.latitude is None else NAMELESS)
-        return self.intern(State(country, ranking, self._areas[area]))
-
-    def in_segment(self, number: int, segment: Segment) -> int:
-        """The state of an ordinary address of *segment* whose place has state *number*."""
-        state = self.found[number]
-        return self.intern(state._replace(rules=state.rules & segment.rules))
-
-    def of_mark(self, segment: Segment) -> int:
-        """The state of a special block: no database is asked, only rules that name the network match."""
-        rules = self.found[0].rules & segment.rules & self.rules.by_asn(None) & self.rules.with_network
-        return self.intern(State(rules=rules, mark=segment.mark, asn_known=True))
-
-    def corrected(self, facts: Facts, segment: Segment) -> int:
-        """The state of an address of *segment*, which has a correction, of which databases say *facts*."""
-        correction = segment.correction
-        assert correction is not None
-        number = self.of_facts(correct(facts, correction, self.datacenters))
-        number = self.in_segment(number, segment)
-        return self.with_asn(number, correction.asn) if correction.asn is not None or segment.mark else number
-
-    def with_asn(self, number: int, asn: int | None) -> int:
-        """State *number* with the condition on AS numbers applied, unless it already was."""
-        state = self.found[number]
-        if state.asn_known:
-            return number
-        return self.intern(state._replace(rules=state.rules & self.rules.by_asn(asn), asn_known=True))
-
-
-class Memo(dict[int, int]):
-    """A mapping that computes what it does not have yet."""
-
-    def __init__(self, compute: Callable[[int], int]) -> None:
-        super().__init__()
-        self._compute = compute
-
-    def __missing__(self, key: int) -> int:
-        self[key] = value = self._compute(key)
-        return value
 
 
 @dataclass(frozen=True)

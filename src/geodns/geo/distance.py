@@ -59,15 +59,15 @@ def build_sites(datacenters: Mapping[str, Datacenter]) -> tuple[Site, ...]:
 
 
 def measure_sites(latitude: float, longitude: float, sites: tuple[Site, ...]) -> list[tuple[float, float]]:
-    """(kilometres, kilometres after bias) to each of *sites*, in their order."""
+    """(kilometres, kilometres after bias) to each of *sites*, in their order.
+
+    The latter are whole millimetres, so that sites which are equally far tie in spite of the last bit of a float.
+    """
     here = unit_point(latitude, longitude)
-    return [(km := _arc(here, site.point), km * site.factor) for site in sites]
+    return [(km := _arc(here, site.point), int(km * site.factor * 1e6 + 0.5) / 1e6) for site in sites]
 
 
 def rank_sites(latitude: float, longitude: float, sites: tuple[Site, ...]) -> tuple[int, ...]:
-    """Numbers of all *sites* (as `build_sites` gives them), the nearest after bias first; ties by name.
-
-    Compared are whole millimetres, so that sites which are equally far tie in spite of the last bit of a float.
-    """
-    measured = [int(biased * 1e6 + 0.5) for _, biased in measure_sites(latitude, longitude, sites)]
+    """Numbers of all *sites* (as `build_sites` gives them), the nearest after bias first; ties by name."""
+    measured = [biased for _, biased in measure_sites(latitude, longitude, sites)]
     return tuple([sites[i].number for i in sorted(range(len(sites)), key=measured.__getitem__)])
