@@ -5,7 +5,7 @@ Knows all zones at once (`view`) and which services answer CNAMEs. Knows nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from ...errors import Complaint
 from ...wire.name import is_below, name_text
@@ -21,6 +21,7 @@ from .records import (
     SRV,
     WILDCARD,
     Record,
+    Written,
     rdata_names,
     repeats_zone,
     rtype_text,
@@ -220,24 +221,23 @@ def _hidden(draft: Draft, owner: bytes, kept: frozenset[int], reason: str) -> It
 def check_loops(view: View, targets: Targets, longest: int = 8) -> Iterator[Complaint]:
     """CNAMEs that lead back to themselves, and chains longer than are followed (design section 3, "Names")."""
     edges: dict[bytes, set[bytes]] = {}
-    places: dict[bytes, Iterable[Record]] = {}
+    places: dict[bytes, Written] = {}
     for draft in view.drafts.values():
         for owner, rrsets in served(view, draft):
-            use = draft.services.get(owner)
-            names = {record.target for record in rrsets.get(CNAME, ())} | (targets.get(use.service, set()) if use else set())
+            use, aliases = draft.services.get(owner), rrsets.get(CNAME, [])
+            names = {record.target for record in aliases}
+            if use is not None:
+                names |= targets.get(use.service, frozenset())
             if names:
                 edges[owner] = {locate(view, name)[2] for name in names}
-                places[owner] = rrsets.get(CNAME, ())
+                places[owner] = aliases[0].written if aliases or use is None else use.written
     depths = _depths(edges)
-    for owner in edges:
-        written = [record.written for record in places[owner]]
-        for draft in () if written else view.drafts.values():
-            written += [use.written for name, use in draft.services.items() if name == owner]
+    for owner, written in places.items():
         if owner not in depths:
-            yield from (at.warning(f"the CNAME at {name_text(owner)} leads into a loop") for at in written[:1])
+            yield written.warning(f"the CNAME at {name_text(owner)} leads into a loop")
         elif depths[owner] == longest + 1:
             text = f"the chain of CNAMEs from {name_text(owner)} is longer than {longest}: its end is not answered"
-            yield from (at.warning(text) for at in written[:1])
+            yield written.warning(text)
 
 
 def _depths(edges: Mapping[bytes, set[bytes]]) -> dict[bytes, int]:

@@ -86,7 +86,7 @@ def _delegated(view: View, draft: Draft) -> dict[bytes, dict[int, Rrset]]:
     """Names at and below cuts that exist, with what is kept there: the delegation and glue."""
     glue = find_glue(view, draft)
     kept: dict[bytes, dict[int, Rrset]] = {}
-    for owner in (*draft.rrsets, *draft.services, *(apex for apex in view.drafts if _above(view, apex) is draft)):
+    for owner in (*draft.rrsets, *draft.services, *view.inner[draft.apex]):
         cut = find_cut(view, draft, owner)
         if cut is None:
             continue
@@ -99,10 +99,6 @@ def _delegated(view: View, draft: Draft) -> dict[bytes, dict[int, Rrset]]:
             name = name[1 + name[0] :]
             kept.setdefault(name, {})
     return {name: rrsets for name, rrsets in kept.items() if find_zone(view.drafts, name) is draft}
-
-
-def _above(view: View, apex: bytes) -> Draft | None:
-    return find_parent(view.drafts, view.drafts[apex])
 
 
 def _build_cuts(view: View, draft: Draft) -> dict[bytes, Cut]:

@@ -5,7 +5,7 @@ Knows zones inside zones, delegations, wildcards and empty non-terminals. Knows 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -28,11 +28,12 @@ class Standing(Enum):
 class View:
     """All drafts, parents first, each with its cuts and the names that it answers for.
 
-    `cuts` are the topmost delegations of a zone; `existing` are the names of a zone that are not at or below one,
-    empty non-terminals included.
+    `inner` are the zones of ours whose nearest one above is this; `cuts` the topmost delegations of a zone; `existing`
+    the names of a zone that are not at or below one, empty non-terminals included.
     """
 
     drafts: Mapping[bytes, Draft]
+    inner: Mapping[bytes, Sequence[bytes]]
     cuts: Mapping[bytes, frozenset[bytes]]
     existing: Mapping[bytes, frozenset[bytes]]
 
@@ -40,8 +41,13 @@ class View:
 def build_view(drafts: Mapping[bytes, Draft]) -> View:
     """*drafts* by apex, parents before children."""
     cuts = {apex: _find_cuts(drafts, draft) for apex, draft in drafts.items()}
-    view = View(drafts, cuts, {})
-    return View(drafts, cuts, {apex: _find_existing(view, draft) for apex, draft in drafts.items()})
+    inner: dict[bytes, list[bytes]] = {apex: [] for apex in drafts}
+    for draft in drafts.values():
+        parent = find_parent(drafts, draft)
+        if parent is not None:
+            inner[parent.apex].append(draft.apex)
+    view = View(drafts, inner, cuts, {})
+    return View(drafts, inner, cuts, {apex: _find_existing(view, draft) for apex, draft in drafts.items()})
 
 
 def find_zone(drafts: Mapping[bytes, Draft], name: bytes) -> Draft | None:
@@ -130,7 +136,7 @@ def _find_cuts(drafts: Mapping[bytes, Draft], draft: Draft) -> frozenset[bytes]:
 
 def _find_existing(view: View, draft: Draft) -> frozenset[bytes]:
     existing = {draft.apex}
-    below = [apex for apex in view.drafts if apex != draft.apex and find_parent(view.drafts, view.drafts[apex]) is draft]
+    below = view.inner[draft.apex]
     for names in (draft.rrsets, draft.services, below):
         for owner in names:
             if names is not below and find_zone(view.drafts, owner) is not draft:
