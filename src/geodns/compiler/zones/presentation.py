@@ -30,5 +30,5 @@ def parse_qtype(text: str) -> int:
 def record_text(owner: bytes, tail: bytes) -> str:
     """One record as a master file has it: absolute owner, TTL, class, type, rdata."""
     rtype, rdata = int.from_bytes(tail[:2], "big"), rdata_of(tail)
-    text = dns.rdata.from_wire(dns.rdataclass.IN, rtype, rdata, 0, len(rdata)).to_text()
+    text = dns.rdata.from_wire(dns.rdataclass.IN, dns.rdatatype.RdataType.make(rtype), rdata, 0, len(rdata)).to_text()
     return f"{name_text(owner)} {ttl_of(tail)} IN {type_text(rtype)} {text}"
