@@ -53,5 +53,8 @@ def _where(loaded: Loaded) -> Where:
 
 
 def _draft(loaded: Loaded, apex: str, where: Where, last_serial: int | None) -> Draft:
-    whole = not any(path[:1] == ("zones",) and (len(path) < 2 or f"{path[1]}.".startswith(apex)) for path in loaded.broken)
+    whole = not any(
+        path[:1] == ("zones",) and (len(path) < 2 or str(path[1]).lower().rstrip(".") == apex.rstrip("."))
+        for path in loaded.broken
+    )
     return build_draft(apex, loaded.config.zones[apex], lambda *path: where("zones", apex, *path), last_serial, whole)

@@ -5,6 +5,7 @@ Knows owner names, absolute and relative, and where a record stands. Knows nothi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ A, NS, CNAME, SOA, MX, TXT, AAAA, SRV, DNAME, DS, SPF = 1, 2, 5, 6, 15, 16, 28, 
 ADDRESS_TYPES = frozenset({A, AAAA})
 REPLACED_BY_SERVICE = frozenset({A, AAAA, CNAME})  # design section 2
 WILDCARD = b"\x01*"
+_BETWEEN_WORDS = re.compile(r'(?<!\\);.*|[()"]')  # comments, parentheses and quotes of a master file
 _NO_TARGETS = frozenset({"rdclass", "rdtype", "rdcomment", "mname", "rname", "mbox"})
 _FIELDS: dict[type[dns.rdata.Rdata], tuple[str, ...]] = {}  # of each class of rdata once: attributes that may be names
 
@@ -161,7 +163,7 @@ def written_absolute(text: str, name: bytes) -> bool:
 
     In a `$GENERATE` line, where only a template stands, any word that ends in a dot counts.
     """
-    words = [word for word in text.replace("(", " ").replace(")", " ").replace('"', " ").split() if ends_with_dot(word)]
+    words = [word for word in _BETWEEN_WORDS.sub(" ", text).split() if ends_with_dot(word)]
     return any("$" in word or _same_name(word, name) for word in words)
 
 
