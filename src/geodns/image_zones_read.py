@@ -92,16 +92,13 @@ def _read(block: Block) -> Generator[None, None, Zones]:
     if len(maps_shape) != len(block.shape):
         raise ValueError("the shape of the maps is no digest")
     rrsets = yield from _read_rrsets(sections["rrsets"], blob)
-    zones = _read_apexes(sections["zones"], blob, rrsets)
-    yield
+    zones = yield from _read_apexes(sections["zones"], blob, rrsets)
     cuts = yield from _read_cuts(sections, blob, rrsets)
     pools = yield from _read_pools(sections, blob)
     services = yield from _read_services(sections, blob, rrsets, pools)
     parts = _Parts(blob, rrsets, zones, cuts, services)
     names, deepest = yield from _read_nodes(sections["nodes"], parts)
-    yield from _check_ancestors(names)
-    if any(zone.apex not in names or names[zone.apex].zone is not zone for zone in zones):
-        raise ValueError("a zone without its apex")
+    yield from _check_names(names, zones)
     return Zones(names, tuple(zones), tuple(services), tuple(pools), deepest, maps_shape, block.shape)
 
 
@@ -162,7 +159,7 @@ def _read_rrsets(section: memoryview, blob: bytes) -> Generator[None, None, list
     return rrsets
 
 
-def _read_apexes(section: memoryview, blob: bytes, rrsets: Sequence[Rrset]) -> list[Zone]:
+def _read_apexes(section: memoryview, blob: bytes, rrsets: Sequence[Rrset]) -> Generator[None, None, list[Zone]]:
     zones: list[Zone] = []
     for apex, apex_length, soa, soa_length, negative, negative_length, parent, ds in ZONE.iter_unpack(section):
         name = _piece(blob, apex, apex_length)
@@ -171,6 +168,8 @@ def _read_apexes(section: memoryview, blob: bytes, rrsets: Sequence[Rrset]) -> l
         (soa_tail,) = _split_tails(_piece(blob, soa, soa_length), 6)
         (negative_tail,) = _split_tails(_piece(blob, negative, negative_length), 6)
         zones.append(Zone(name, soa_tail, negative_tail, above, _one(rrsets, ds, 43), len(zones)))
+        if len(zones) % _SLICE == 0:
+            yield
     return zones
 
 
@@ -222,6 +221,8 @@ def _read_pools(sections: Mapping[str, memoryview], blob: bytes) -> Generator[No
         if not types or (5 in types and len(types) > 1) or not plan.ttl_min <= plan.ttl_max <= _MAX_TTL:
             raise ValueError(f"pool {who}/{where} mixes types, is empty or has no TTL")
         pools.append(plan)
+        if len(pools) % _SLICE == 0:
+            yield
     return pools
 
 
@@ -296,10 +297,15 @@ def _check_links(node: Node) -> None:
         raise ValueError(f"{node.wildcard.name!r} is no wildcard of {node.name!r}")
 
 
-def _check_ancestors(names: Mapping[bytes, Node]) -> Generator[None, None, None]:
+def _check_names(names: Mapping[bytes, Node], zones: Sequence[Zone]) -> Generator[None, None, None]:
     """Every name up to the apex of its zone exists, so that the closest encloser is the first ancestor found."""
     for i, (name, node) in enumerate(names.items()):
         if name != node.zone.apex and name[1 + name[0] :] not in names:
             raise ValueError(f"{name!r} has no parent")
         if i % (_SLICE * 8) == 0:
+            yield
+    for zone in zones:
+        if zone.apex not in names or names[zone.apex].zone is not zone:
+            raise ValueError(f"the zone {zone.apex!r} has no apex")
+        if zone.number % (_SLICE * 8) == 0:
             yield
