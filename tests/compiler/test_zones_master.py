@@ -120,10 +120,11 @@ def test_a_flood_of_mistakes_is_counted(tmp_path: Path) -> None:
     assert complaints[-1].text == "and 4900 more mistakes in this file"
 
 
-def test_a_directory_and_a_device_are_no_files(tmp_path: Path) -> None:
-    found = read_master(tmp_path, APEX, None, HERE)
+@pytest.mark.parametrize("path", [Path("/"), Path("/dev/zero")])
+def test_a_directory_and_a_device_are_no_files(path: Path) -> None:
+    found = read_master(path, APEX, None, HERE)
     assert [str(c) for c in found.complaints] == [
-        f"geodns.yaml:3:5: zones.example.com.file: {tmp_path} cannot be read: Is a directory"
+        f"geodns.yaml:3:5: zones.example.com.file: {path} cannot be read: not a file"
     ]
 
 

@@ -5,6 +5,7 @@ Knows all zones at once (`view`) and which services answer CNAMEs. Knows nothing
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from ...errors import Complaint
@@ -33,6 +34,7 @@ from .view import Standing, View, find_cut, find_glue, find_parent, find_records
 
 Targets = Mapping[str, frozenset[bytes]]  # service -> the CNAME targets that it can answer, empty for addresses alone
 
+MOST_HIDDEN = 10  # complaints about one delegation or inner zone; more are counted
 MESSAGE_ROOM = 65535 - 1024  # octets of one answer section, after header, question, a long owner and OPT
 
 
@@ -76,7 +78,7 @@ def _check_owner(
 
 
 def _check_size(records: list[Record]) -> Iterator[Complaint]:
-    if len(records) > 100 or (records and len(records[0].text) > 1000):
+    if len(records) > 100 or sum(len(record.text) for record in records) > 10_000:  # the rest is small enough
         size = sum(12 + len(record.rdata.to_wire() or b"") for record in records)
         if size > MESSAGE_ROOM:
             text = f"{size} octets of {rtype_text(records[0].rtype)} do not fit into one message, at most {MESSAGE_ROOM} do"
@@ -195,18 +197,25 @@ def _check_soa(view: View, draft: Draft) -> Iterator[Complaint]:
 def _check_hidden(view: View, draft: Draft) -> Iterator[Complaint]:
     """What nobody will ever be answered: below a delegation, or where another zone of ours begins."""
     glue = find_glue(view, draft)
-    owners = dict.fromkeys((*draft.rrsets, *draft.services))
-    for owner in owners:
+    told: Counter[str] = Counter()
+    for owner in dict.fromkeys((*draft.rrsets, *draft.services)):
         inner, cut = find_zone(view.drafts, owner), find_cut(view, draft, owner)
         if inner is not None and inner is not draft:
-            kept = frozenset({NS, DS}) if owner == inner.apex else ADDRESS_TYPES
+            servers = {record.target for record in find_records(draft, inner.apex).get(NS, ())}
+            kept = kept_at_cut(owner, inner.apex, frozenset(servers))
             reason = f"the zone {name_text(inner.apex)} answers there"
         elif cut is not None:
             kept = kept_at_cut(owner, cut, glue)
             reason = f"{name_text(cut)} is delegated"
         else:
             continue
-        yield from _hidden(draft, owner, kept, reason)
+        for complaint in _hidden(draft, owner, kept, reason):
+            told[reason] += 1
+            if told[reason] <= MOST_HIDDEN:
+                yield complaint
+    for reason, count in told.items():
+        if count > MOST_HIDDEN:
+            yield draft.written.warning(f"{count - MOST_HIDDEN} more rrsets and services are not served: {reason}")
 
 
 def _hidden(draft: Draft, owner: bytes, kept: frozenset[int], reason: str) -> Iterator[Complaint]:

@@ -118,8 +118,10 @@ def _read_file(
         return
     try:
         # Comments in old files are not always UTF-8, and are nobody's business; other octets fail where they stand.
+        if path.exists() and not path.is_file():
+            raise ValueError("not a file")  # reading a device might never end
         text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
-    except (OSError, ValueError) as error:  # ValueError: a name with NUL in it
+    except (OSError, ValueError) as error:  # ValueError also: a name with NUL in it
         why = error.strerror if isinstance(error, OSError) else error
         found.complaints.append(written.error(f"{path} cannot be read: {why}"))
         return
