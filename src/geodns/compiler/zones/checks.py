@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from ...errors import Complaint
 from ...wire.name import is_below, name_text
 from .drafts import Draft
+from .presentation import type_text
 from .records import (
     ADDRESS_TYPES,
     CNAME,
@@ -25,7 +26,6 @@ from .records import (
     Written,
     rdata_names,
     repeats_zone,
-    rtype_text,
     suggest_absolute,
     wire_of,
     written_absolute,
@@ -81,7 +81,7 @@ def _check_size(records: list[Record]) -> Iterator[Complaint]:
     if len(records) > 100 or sum(len(record.text) for record in records) > 10_000:  # the rest is small enough
         size = sum(12 + len(record.rdata.to_wire() or b"") for record in records)
         if size > MESSAGE_ROOM:
-            text = f"{size} octets of {rtype_text(records[0].rtype)} do not fit into one message, at most {MESSAGE_ROOM} do"
+            text = f"{size} octets of {type_text(records[0].rtype)} do not fit into one message, at most {MESSAGE_ROOM} do"
             yield records[0].written.error(text)
 
 
@@ -92,9 +92,9 @@ def _check_alias(view: View, draft: Draft, owner: bytes, rrsets: Mapping[int, li
     label = name_text(owner)
     for rtype in (CNAME, DNAME):
         for record in rrsets.get(rtype, ())[1:2]:
-            yield record.written.error(f"{label} has {len(rrsets[rtype])} {rtype_text(rtype)} records, one is possible")
+            yield record.written.error(f"{label} has {len(rrsets[rtype])} {type_text(rtype)} records, one is possible")
     if rrsets.get(CNAME):
-        others = sorted(rtype_text(rtype) for rtype in rrsets if rtype != CNAME)
+        others = sorted(type_text(rtype) for rtype in rrsets if rtype != CNAME)
         if others:
             text = f"{label} has CNAME and other data ({', '.join(others)})"
             yield rrsets[CNAME][0].written.error(text)
@@ -113,7 +113,7 @@ def _check_service_alias(draft: Draft, owner: bytes, rrsets: Mapping[int, list[R
     if owner == draft.apex:
         yield use.written.error(f"the service {use.service} can answer a CNAME, which cannot stand at the apex of a zone")
     elif rrsets:
-        others = ", ".join(sorted(map(rtype_text, rrsets)))
+        others = ", ".join(sorted(map(type_text, rrsets)))
         yield use.written.error(f"the service {use.service} can answer a CNAME, but {name_text(owner)} has {others} too")
 
 
@@ -126,7 +126,7 @@ def _check_names(view: View, record: Record, targets: Targets) -> Iterator[Compl
         if len(name) == 1:
             continue  # the root: "none" in MX, SRV, NAPTR and SVCB
         standing, where, node = locate(view, name)
-        label = f"{rtype_text(record.rtype)} target {name_text(name)}"
+        label = f"{type_text(record.rtype)} target {name_text(name)}"
         if standing is Standing.MISSING and where is not None:
             if not written_absolute(record.text, name):
                 suggestion = suggest_absolute(record.text, name, where.apex)
@@ -221,7 +221,7 @@ def _check_hidden(view: View, draft: Draft) -> Iterator[Complaint]:
 def _hidden(draft: Draft, owner: bytes, kept: frozenset[int], reason: str) -> Iterator[Complaint]:
     for rtype, records in find_records(draft, owner).items():
         if rtype not in kept and records:
-            yield records[0].written.warning(f"{rtype_text(rtype)} of {name_text(owner)} is not served: {reason}")
+            yield records[0].written.warning(f"{type_text(rtype)} of {name_text(owner)} is not served: {reason}")
     if owner in draft.services:
         use = draft.services[owner]
         yield use.written.warning(f"the service {use.service} at {name_text(owner)} is not served: {reason}")

@@ -16,6 +16,7 @@ from ...config.model import Owner, Zone
 from ...errors import Complaint
 from ...wire.name import is_below, name_text, parse_name_text
 from .master import DEFAULT_TTL, MasterFile, read_master
+from .presentation import type_text
 from .records import (
     NS,
     REPLACED_BY_SERVICE,
@@ -27,7 +28,6 @@ from .records import (
     parse_owner,
     repeats_text,
     repeats_zone,
-    rtype_text,
     written_absolute,
 )
 from .values import parse_rtype, parse_value
@@ -188,7 +188,7 @@ def _unique(draft: Draft, records: list[Record]) -> list[Record]:
 
 
 def _label(record: Record) -> str:
-    return f"{name_text(record.owner)} {rtype_text(record.rtype)}"
+    return f"{name_text(record.owner)} {type_text(record.rtype)}"
 
 
 def _take_soa(draft: Draft, zone: Zone, where: Where, last_serial: int | None) -> None:

@@ -50,6 +50,7 @@ def write_tail(record: Record) -> bytes:
 
 
 def build_rrset(rtype: int, records: Iterable[Record]) -> Rrset:
+    """The records of one type at one owner, in their order."""
     return Rrset(rtype, tuple(map(write_tail, records)))
 
 

@@ -20,7 +20,8 @@ import dns.transaction
 import dns.zonefile
 
 from ...errors import Complaint, Place
-from .records import Record, RefusesUnicode, Written, rtype_text, wire_of
+from .presentation import type_text
+from .records import Record, RefusesUnicode, Written, wire_of
 from .values import SIGNED_TYPES, check_rtype, reason
 
 DEFAULT_TTL = 300  # where neither the file nor the configuration says anything
@@ -95,7 +96,7 @@ def read_master(path: Path, apex: dns.name.Name, ttl: int | None, written: Writt
     reader.last_ttl, reader.last_ttl_known = DEFAULT_TTL, True
     _read_file(reader, collector, path, written, ())
     if collector.signed:
-        types = ", ".join(sorted({rtype_text(rtype) for rtype, _ in collector.signed}))
+        types = ", ".join(sorted({type_text(rtype) for rtype, _ in collector.signed}))
         text = (
             f"{len(collector.signed)} records of a signed zone ({types}): give the unsigned file, nothing is served signed"
         )

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import dns.exception
 import dns.name
 import dns.rdata
-import dns.rdatatype
 
 from ...errors import Complaint, Place, Severity, WireError
 from ...wire.name import count_labels, is_below, label_starts, name_text, parse_name_text
@@ -84,10 +83,6 @@ def wire_of(name: dns.name.Name) -> bytes:
     if wire is None:  # only where it is written to a file
         raise ValueError(f"{name} has no wire form")
     return wire.lower()
-
-
-def rtype_text(rtype: int) -> str:
-    return dns.rdatatype.to_text(dns.rdatatype.RdataType.make(rtype))
 
 
 def parse_name(text: str, apex: bytes) -> bytes:

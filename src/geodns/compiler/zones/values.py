@@ -18,7 +18,8 @@ import dns.rdtypes.ANY.SPF
 import dns.rdtypes.ANY.TXT
 import dns.tokenizer
 
-from .records import AAAA, CNAME, DNAME, MX, NS, SPF, SRV, TXT, A, RefusesUnicode, rtype_text
+from .presentation import type_text
+from .records import AAAA, CNAME, DNAME, MX, NS, SPF, SRV, TXT, A, RefusesUnicode
 
 IN = dns.rdataclass.IN
 _STRING = 255  # octets of one character-string, RFC 1035 3.3
@@ -60,9 +61,9 @@ def parse_rtype(text: str) -> int:
 def check_rtype(rtype: int) -> None:
     """Raise ValueError for a type that no zone can hold, or that signing makes."""
     if rtype in _META:
-        raise ValueError(f"{rtype_text(rtype)} is not a type of data: it exists in messages only")
+        raise ValueError(f"{type_text(rtype)} is not a type of data: it exists in messages only")
     if rtype in SIGNED_TYPES:
-        raise ValueError(f"{rtype_text(rtype)} belongs to a signed zone, and zones are not served signed: leave it out")
+        raise ValueError(f"{type_text(rtype)} belongs to a signed zone, and zones are not served signed: leave it out")
 
 
 def parse_value(rtype: int, text: str, apex: dns.name.Name) -> dns.rdata.Rdata:
@@ -70,7 +71,7 @@ def parse_value(rtype: int, text: str, apex: dns.name.Name) -> dns.rdata.Rdata:
     if rtype in (TXT, SPF) and not text.startswith('"'):
         return _literal(rtype, text)
     if ";" in _SKIPPED.sub("", text):
-        raise ValueError(f'{rtype_text(rtype)} "{text}": an unquoted ";" would begin a comment, quote or escape it')
+        raise ValueError(f'{type_text(rtype)} "{text}": an unquoted ";" would begin a comment, quote or escape it')
     tokens = dns.tokenizer.Tokenizer(text, "value", RefusesUnicode())
     try:
         rdata = dns.rdata.from_text(IN, dns.rdatatype.RdataType.make(rtype), tokens, apex, relativize=False)
@@ -80,7 +81,7 @@ def parse_value(rtype: int, text: str, apex: dns.name.Name) -> dns.rdata.Rdata:
     except (dns.exception.DNSException, ValueError, ArithmeticError, LookupError) as error:
         if rtype in (A, AAAA):
             raise ValueError(f'"{text}" is not {_FORMS[rtype]}') from None
-        raise ValueError(f'{rtype_text(rtype)} "{text}": {reason(error)}{_expected(rtype)}') from None
+        raise ValueError(f'{type_text(rtype)} "{text}": {reason(error)}{_expected(rtype)}') from None
     return rdata
 
 
