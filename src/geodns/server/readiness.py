@@ -9,6 +9,8 @@ import os
 import socket
 import time
 
+PATIENCE = 0.2  # seconds that a service manager which does not read may cost us
+
 
 def notify(*lines: str) -> None:
     """Send *lines* ("READY=1", "STATUS=...") to the service manager, if there is one. Never raises: it is not vital."""
@@ -18,7 +20,7 @@ def notify(*lines: str) -> None:
     address = "\0" + where[1:] if where.startswith("@") else where  # "@": an abstract socket, sd_notify(3)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-            sender.settimeout(1.0)
+            sender.settimeout(PATIENCE)
             sender.sendto("\n".join(lines).encode(), address)
     except OSError:
         return

@@ -1,0 +1,134 @@
+"""The container file and the service unit: what can be held without an engine or a service manager."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+from geodns.ask import main as ask_main
+from geodns.compiler.child import COMPILE_LIMIT
+from geodns.entry import parse_serve
+
+ROOT = Path(__file__).parents[1]
+
+
+def instructions() -> list[tuple[str, str]]:
+    """The container file as (instruction, rest), continued lines joined."""
+    text = re.sub(r"^#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    lines = re.sub(r"\\\n\s*", " ", text).splitlines()
+    return [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in lines) if word]
+
+
+def the_only(name: str) -> str:
+    (rest,) = [rest for word, rest in instructions() if word == name]
+    return rest
+
+
+def arrays(name: str) -> list[str]:
+    """An instruction in exec form: no shell, so that signals reach the daemon."""
+    words = json.loads(the_only(name))
+    assert isinstance(words, list)
+    return words
+
+
+def test_container_has_two_stages_and_the_second_has_no_sources() -> None:
+    words = [word for word, _ in instructions()]
+    assert words.count("FROM") == 2
+    second = len(words) - words[::-1].index("FROM")
+    assert "COPY" not in words[second:]
+    (run,) = [rest for word, rest in instructions()[second:] if word == "RUN"]
+    assert "--no-index --find-links /wheels geodns" in run
+
+
+def test_container_copies_all_that_the_wheel_is_built_from() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {"pyproject.toml", "src", project["readme"], *project["license-files"]}
+    copied = {name.removeprefix("./") for word, rest in instructions() if word == "COPY" for name in rest.split()[:-1]}
+    assert needed <= copied
+    allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    assert all(any(fnmatch(name, pattern) for pattern in allowed) for name in copied)
+    assert all((ROOT / name).exists() for name in copied)
+
+
+def test_container_is_not_root_and_may_bind_port_53() -> None:
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", the_only("USER"))
+    run = [rest for word, rest in instructions() if word == "RUN"][-1]
+    assert "setcap cap_net_bind_service=+ep" in run
+    assert "venv --copies" in run, "a capability on the system's interpreter would be everybody's"
+    assert "--uid " + the_only("USER").split(":")[0] in run
+
+
+def test_container_health_check_is_a_command_that_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    options, _, command = the_only("HEALTHCHECK").partition(" CMD ")
+    words = json.loads(command)
+    assert words[1:3] == ["-m", "geodns.ask"]
+    assert "--start-period=" in options
+    arguments = [word.replace("53", "1") if word == "53" else word for word in words[3:]]
+    assert ask_main([*arguments, "--timeout", "0.1"]) == 1, "nobody is at that port: unhealthy"
+    assert capsys.readouterr().err.startswith("127.0.0.1 port 1: ")
+
+
+def test_container_starts_the_daemon() -> None:
+    assert arrays("ENTRYPOINT") == ["/opt/geodns/bin/geodns"]
+    assert parse_serve(arrays("CMD")) == (True, Path("/etc/geodns/geodns.yaml"))
+
+
+def unit() -> dict[str, list[str]]:
+    """The service unit: key to all its values."""
+    found: dict[str, list[str]] = {}
+    for line in (ROOT / "deploy" / "geodns.service").read_text().splitlines():
+        if "=" in line and not line.startswith(("#", ";")):
+            key, _, value = line.partition("=")
+            found.setdefault(key, []).append(value)
+    return found
+
+
+def test_unit_waits_for_readiness_longer_than_the_compiler_may_take() -> None:
+    (kind,), (text,) = unit()["Type"], unit()["TimeoutStartSec"]
+    assert kind == "notify"
+    assert int(text.removesuffix("min")) * 60 > COMPILE_LIMIT
+
+
+def test_unit_starts_and_reloads_what_exists() -> None:
+    (start,), (reload,) = unit()["ExecStart"], unit()["ExecReload"]
+    assert start.split()[0] == "/opt/geodns/bin/geodns"
+    assert parse_serve(start.split()[1:]) == (True, Path("/etc/geodns/geodns.yaml"))
+    assert reload == "/bin/kill -HUP $MAINPID"
+
+
+def test_unit_may_bind_port_53_and_nothing_else() -> None:
+    assert unit()["AmbientCapabilities"] == unit()["CapabilityBoundingSet"] == ["CAP_NET_BIND_SERVICE"]
+    assert unit()["NoNewPrivileges"] == ["yes"]
+    assert unit()["DynamicUser"] == ["yes"]
+
+
+def test_unit_lets_the_daemon_do_what_it_does() -> None:
+    """It speaks IP and to the service manager; it keeps state; it opens a file per TCP client."""
+    assert set(unit()["RestrictAddressFamilies"][0].split()) >= {"AF_INET", "AF_INET6", "AF_UNIX"}
+    assert unit()["StateDirectory"] == unit()["RuntimeDirectory"] == ["geodns"]
+    assert int(unit()["LimitNOFILE"][0]) > 10000
+    # niceness and the limit of open files are @resources, which @system-service has; dropping users is not needed here
+    assert unit()["SystemCallFilter"] == ["@system-service", "~@privileged"]
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_unit_is_one_that_systemd_understands_and_rates_well(tmp_path: Path) -> None:
+    copy = tmp_path / "geodns.service"
+    copy.write_text(
+        (ROOT / "deploy" / "geodns.service").read_text().replace("/opt/geodns/bin/geodns", shutil.which("true") or "")
+    )
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(copy)], capture_output=True, text=True, check=False
+    )
+    assert "geodns.service" not in verified.stderr
+    rated = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", "--threshold=20", str(copy)], capture_output=True, check=False
+    )
+    assert rated.returncode == 0, "exposure above 2.0"
