@@ -206,6 +206,17 @@ def test_embedded_v4_is_unwrapped_whatever_the_database_says(tmp_path: Path) -> 
     ]
 
 
+def test_network_narrower_than_64_counts_by_its_first_address(tmp_path: Path) -> None:
+    """Range tables look at the upper half; the first half of one /64 and the second half of the next are known."""
+    records = {"2a00:0:0:1::/65": AMERICA, "2a00:0:0:2:8000::/65": AMERICA, "2a00:0:0:4::/127": AMERICA}
+    world = World(make_config(SITES), Sources((write_database(tmp_path, records),)))
+    base = 0x2A00 << 48
+    found = [world.compiled("www", base + i, V6_BITS)[0] for i in range(6)]
+    assert found == [(("ams" if i not in (1, 4) else "nyc", 1),) for i in range(6)]
+    for i in range(6):
+        assert world.compiled("www", base + i, V6_BITS) == world.naive("www", base + i, V6_BITS)
+
+
 def test_first_file_that_knows_an_address_wins_whole(tmp_path: Path) -> None:
     """Without coordinates in the first file, those of the second are not borrowed: the country's centre stands in."""
     first = write_database(tmp_path, {"1.0.0.0/8": {"country": "AU", "continent": "OC"}, "1.1.0.0/16": None}, "first.mmdb")
