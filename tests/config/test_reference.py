@@ -86,7 +86,7 @@ DEFAULTS = {key: match[1] for key, text in sections().items() if (match := re.se
 
 
 def write_config(key: str, entry: str) -> str:
-    """A configuration that holds *entry* (``key: value``, or nothing) at the place of *key*, with what it needs beside it."""
+    """A configuration that holds *entry* (`key: value`, or nothing) at the place of *key*, with what it needs beside it."""
     steps = key.split(".")
     kind = "http"
     if steps[0] == "checks" and key != "checks.NAME.type":
