@@ -294,7 +294,7 @@ def parse_probe_at(given: Any) -> Any:
     try:
         ip_address(host)
     except ValueError:
-        if ":" in host or re.fullmatch(r"[0-9.]*", host):
+        if ":" in host or text.startswith("[") or re.fullmatch(r"[0-9.]*", host):
             raise ValueError(f'must be ADDRESS, ADDRESS:PORT, NAME or NAME:PORT, got "{text}"') from None
         check_dns_name(host)
     return text
