@@ -158,10 +158,14 @@ class _Composer:
         for event in self.events:
             if isinstance(event, yaml.MappingEndEvent):
                 break
+            told = len(self.complaints)
             key, more = self._value(event, depth)
+            is_wrong = len(self.complaints) > told
             value, more_value = self._value(next(self.events), depth)
             size += more + more_value
             key_place = self._place(event)
+            if is_wrong:
+                continue
             if not isinstance(key, Scalar):
                 self._complain(key_place, "a key must be one word, not a list or a mapping")
             elif key == "<<" and key.plain:
