@@ -25,8 +25,8 @@ UDP, TCP = 0, 1  # Turn.transport
 LONGEST_CHAIN = 8  # CNAME records in one reply
 
 _QUESTION_POINTER = b"\xc0\x0c"
-_POSITIVE = dns.QR | dns.AA
 _FAMILIES = {dns.A: 0, dns.AAAA: FAMILY_STEP}  # what a query of this type adds to its slot; all others are the third family
+_NEGATIVE = {NODATA: dns.AA, NXDOMAIN: dns.AA | dns.NXDOMAIN}  # flags by status
 _OTHER_FAMILY = 2 * FAMILY_STEP
 _RCODE_SLOTS = {dns.BADVERS: RESPONSES + 6}
 
@@ -109,7 +109,7 @@ def _answer_rare(turn: Turn, query: bytes, peer: bytes, draw: int) -> bytes | No
 def _reply(turn: Turn, query: bytes, parsed: Query, peer: bytes, draw: int) -> bytes:
     """The reply to a well-formed query of class IN."""
     snapshot, transport, settings, _, tally = turn
-    flags, owner, end, qtype, _, edns = parsed
+    _, owner, end, qtype, _, edns = parsed
     slot = QUERIES + transport * TRANSPORT_STEP + _FAMILIES.get(qtype, _OTHER_FAMILY)
     client: Client = (0, 0, 0, 8 * len(peer), int.from_bytes(peer, "big"))
     if edns is not None and edns[3] is not None:
@@ -122,17 +122,17 @@ def _reply(turn: Turn, query: bytes, parsed: Query, peer: bytes, draw: int) -> b
             slot += 1
     tally[slot] += 1
     found = find(snapshot, owner, qtype, client, draw)
-    if found[0] != RECORDS:
-        sections = _write_sections(snapshot, query[:end], owner, qtype, client, draw, found)
-        return _finish(turn, query, parsed, sections if client[0] else (*sections[:5], 0))
-    tails = found[2]
-    body = _QUESTION_POINTER + tails[0] if len(tails) == 1 else _QUESTION_POINTER.join((b"", *tails))
-    if edns is None:
-        reply = b"".join((query[:2], pack_head(_POSITIVE | flags & dns.RD, 1, len(tails), 0, 0), query[12:end], body))
-        if len(reply) <= dns.UDP_SIZE:
-            tally[RESPONSES] += 1
-            return reply
-    return _finish(turn, query, parsed, (dns.AA, len(tails), 0, 0, body, found[3] if client[0] else 0))
+    status, zone, what, scope, _ = found
+    if not client[0]:
+        scope = 0
+    if status == RECORDS:
+        body = _QUESTION_POINTER + what[0] if len(what) == 1 else _QUESTION_POINTER.join((b"", *what))
+        return _finish(turn, query, parsed, (dns.AA, len(what), 0, 0, body, scope))
+    if status in _NEGATIVE and zone is not None:
+        body = _write_suffix(dns.HEADER_SIZE, owner, zone.apex) + what
+        return _finish(turn, query, parsed, (_NEGATIVE[status], 0, 1, 0, body, scope))
+    sections = _write_sections(snapshot, query[:end], owner, qtype, client, draw, found)
+    return _finish(turn, query, parsed, sections if client[0] else (*sections[:5], 0))
 
 
 def _believes(settings: Settings, peer: bytes) -> bool:
@@ -151,16 +151,14 @@ def _finish(turn: Turn, query: bytes, parsed: Query, sections: Section) -> bytes
     flags, answers, authorities, additionals, body, scope = sections
     tally[RESPONSES + (flags & 15)] += 1
     flags |= dns.QR | query_flags & dns.RD
-    opt, limit = b"", dns.UDP_SIZE
-    if edns is not None:
-        additionals += 1
-        opt = _write_opt(settings, edns, scope)
-        # RFC 6891 6.2.3: "Values lower than 512 MUST be treated as equal to 512."
-        limit = min(max(edns[0], dns.UDP_SIZE), settings.udp_size)
-    if turn.transport == TCP:
-        limit = dns.TCP_SIZE
-    head = pack_head(flags, 1, answers, authorities, additionals)
+    if edns is None:
+        opt, head = b"", pack_head(flags, 1, answers, authorities, additionals)
+    else:
+        opt, head = _write_opt(settings, edns, scope), pack_head(flags, 1, answers, authorities, additionals + 1)
     reply = b"".join((query[:2], head, query[12:end], body, opt))
+    if len(reply) <= dns.UDP_SIZE:
+        return reply
+    limit = _limit(turn, edns)
     if len(reply) <= limit:
         return reply
     # RFC 2181 9: TC is for what "could not be included in its entirety". We drop all records, not only those that do not
@@ -173,16 +171,24 @@ def _finish(turn: Turn, query: bytes, parsed: Query, sections: Section) -> bytes
     return reply
 
 
+def _limit(turn: Turn, edns: Edns | None) -> int:
+    """How many octets a reply may have."""
+    if turn.transport == TCP:
+        return dns.TCP_SIZE
+    if edns is None:
+        return dns.UDP_SIZE
+    # RFC 6891 6.2.3: "Values lower than 512 MUST be treated as equal to 512."
+    return min(max(edns[0], dns.UDP_SIZE), turn.settings.udp_size)
+
+
 def _write_opt(settings: Settings, edns: Edns, scope: int) -> bytes:
     """Our OPT: client subnet as it came with *scope*, then NSID, each only if asked for."""
     _, _, dnssec_ok, subnet, nsid = edns
-    nsid = nsid and bool(settings.nsid)
-    if subnet is None and not nsid:
-        return settings.bare_opts[dnssec_ok]
-    options = b"" if subnet is None else write_subnet(subnet, scope)
+    bare = settings.bare_opts[dnssec_ok]
     if nsid and settings.nsid:
-        options += write_option(dns.OPTION_NSID, settings.nsid)
-    return write_opt(settings.udp_size, 0, dnssec_ok, options)
+        options = b"" if subnet is None else write_subnet(subnet, scope)
+        return write_opt(settings.udp_size, 0, dnssec_ok, options + write_option(dns.OPTION_NSID, settings.nsid))
+    return bare if subnet is None else bare[:-1] + len(subnet[0]).to_bytes(1, "big") + write_subnet(subnet, scope)
 
 
 def _write_error(turn: Turn, query: bytes, end: int, rcode: int, dnssec_ok: bool | None) -> bytes:
@@ -222,9 +228,8 @@ def _write_sections(
         pointer = _write_pointer(at, owner)
         body += pointer.join((b"", *what))
         answers += len(what)
-    elif status in {NODATA, NXDOMAIN} and zone is not None:
-        # RFC 6604 3: the rcode is that of the last name of the chain
-        flags = dns.AA | (dns.NXDOMAIN if status == NXDOMAIN else dns.NOERROR)
+    elif status in _NEGATIVE and zone is not None:
+        flags = _NEGATIVE[status]  # RFC 6604 3: the rcode is that of the last name of the chain
         body += _write_suffix(at, owner, zone.apex) + what
         authorities = 1
     elif status == REFERRAL:

@@ -22,6 +22,7 @@ _OPTION = struct.Struct(">HH")
 _SUBNET = struct.Struct(">HBB")
 OPT_SIZE = _OPT.size
 SCOPE_AT = _OPTION.size + 3  # where the scope stands among the octets of a subnet option
+_SCOPES = tuple(bytes((scope,)) for scope in range(129))
 BITS = {FAMILY_IPV4: 32, FAMILY_IPV6: 128}
 
 
@@ -74,7 +75,7 @@ def parse_subnet(option: bytes) -> Subnet:
 def write_subnet(subnet: Subnet, scope: int) -> bytes:
     """The option that came in with *scope* in it: RFC 7871 7.2.1 wants the rest back as it was."""
     option = subnet[0]
-    return option[:SCOPE_AT] + scope.to_bytes(1, "big") + option[SCOPE_AT + 1 :]
+    return option[:SCOPE_AT] + _SCOPES[scope] + option[SCOPE_AT + 1 :]
 
 
 def write_option(code: int, octets: bytes) -> bytes:
