@@ -5,7 +5,7 @@ Knows the order of the steps and what the file says of itself. The steps are `so
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -62,7 +62,8 @@ def build(sources: tuple[Source, Source], package: str, report: Report, price: f
     built = max(source.built for source in sources)
     records = {label: make_record(place) for label, place in enumerate(grouping.places, FIRST_PLACE)}
     database = write_file(shared, root, records, make_metadata(built))
-    return Built(database, make_notice(built, package), find_centres(sources[0], surveys[0][1]))
+    centres = find_centres(sources, [surveys[0][1].sizes, surveys[1][1].by_leaf])  # IPv4: by address
+    return Built(database, make_notice(built, package), centres)
 
 
 def report_missing(source: Source, weights: Weights, report: Report) -> None:
@@ -94,14 +95,18 @@ def clear_special(tree: Tree) -> None:
         put_leaf(tree, 0, 96, GRAFT)
 
 
-def find_centres(source: Source, weights: Weights) -> dict[str, tuple[float, float]]:
-    """The middle of the addresses of every country and subdivision of an IPv4 *source*."""
-    points: dict[str, list[tuple[float, Vector]]] = {}
-    for entry, addresses in zip(source.entries, weights.sizes[FIRST_ENTRY:], strict=True):
-        country, subdivision, _ = find_group(entry.country, entry.subdivision)
-        for code in filter(None, (country, subdivision)):
-            points.setdefault(code, []).append((addresses, to_vector(entry.latitude, entry.longitude)))
-    return {code: to_degrees(find_middle(found)) for code, found in sorted(points.items())}
+def find_centres(sources: Sequence[Source], weights: Sequence[Sequence[float]]) -> dict[str, tuple[float, float]]:
+    """The weighted middle of every country and subdivision; by the first source that has any weight there."""
+    centres: dict[str, tuple[float, float]] = {}
+    for source, by_leaf in zip(sources, weights, strict=True):
+        points: dict[str, list[tuple[float, Vector]]] = {}
+        for entry, weight in zip(source.entries, by_leaf[FIRST_ENTRY:], strict=True):
+            country, subdivision, _ = find_group(entry.country, entry.subdivision)
+            for code in filter(None, (country, subdivision)):
+                if weight:
+                    points.setdefault(code, []).append((weight, to_vector(entry.latitude, entry.longitude)))
+        centres = {code: to_degrees(find_middle(found)) for code, found in points.items()} | centres
+    return dict(sorted(centres.items()))
 
 
 def make_record(place: Place) -> Value:

@@ -19,7 +19,7 @@ from .names import find_subdivision
 from .source import FIRST_ENTRY, FORCED, GRAFT, LEAF, UNKNOWN, UNREACHED, Entry, Tree
 
 FIRST_PLACE = 3  # labels below are UNKNOWN, FORCED and GRAFT; label n is places[n - FIRST_PLACE]
-CELL = 5  # grid cells per degree: the records of one cell are one point
+CELL = 10  # grid cells per degree: the records of one cell are one point
 GAIN = 20_000.0  # kilometres x weight that one more centre must save
 REGISTRY_FILLING = 19  # IPv6 prefixes up to this long are mostly a registry's seat, painted over unused space
 WIDEST = 20  # an IPv6 network wider than this counts like this
