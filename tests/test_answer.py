@@ -158,9 +158,6 @@ def test_fuzz_for_a_moment() -> None:
     assert fuzz_answer.run(6_000, 1, Path("no corpus")) == []
 
 
-# Laws that hold for all queries.
-
-
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from([4, 16]), st.integers(0, 2**64 - 1))
 def test_the_plain_way_never_differs_from_the_full_one(seed: int, size: int, draw: int) -> None:
@@ -202,9 +199,6 @@ def test_case_never_matters_but_is_kept(seed: int, wide: bool) -> None:
         assert one == other
 
 
-# Header.
-
-
 def test_H1_H3_id_and_rd_come_back_and_nothing_else_does() -> None:
     for flags in (0, 0x0100, 0x0130, 0x07F0):
         wire = answer(turn_of(), query_of("www.z.test.", ident=0xBEEF, flags=flags), peer_of(PEER), 0)
@@ -238,9 +232,6 @@ def test_H4_aa_for_what_is_ours_and_not_for_what_is_not() -> None:
         assert bool(ask(text + ".z.test.").flags & dns.flags.AA) == aa, text
     assert not ask("other.test.").flags & dns.flags.AA
     assert not ask("fail.z.test.").flags & dns.flags.AA
-
-
-# Positive and negative answers.
 
 
 def test_an_answer_has_the_record_and_nothing_else() -> None:
@@ -305,9 +296,6 @@ def test_Z18_any_is_small() -> None:
     assert ask("no.z.test.", ANY).rcode() == 3
 
 
-# Chains.
-
-
 def test_Z7_a_chain_is_followed_inside_our_zones() -> None:
     assert shown(ask("alias.z.test.")) == [
         "alias.z.test. 300 CNAME CdN.z.test.",
@@ -361,9 +349,6 @@ def test_the_longest_scope_of_a_chain_counts() -> None:
     assert scope_of(ask("alias.z.test.", MX, options=subnet_of("201.0.0.0/8"))) == 8  # the end is negative
 
 
-# Referrals.
-
-
 def test_Z11_below_a_cut_the_delegation_and_its_glue() -> None:
     for text in ("sub.z.test.", "a.b.sub.z.test.", "ns.sub.z.test."):
         reply = ask(text)
@@ -382,9 +367,6 @@ def test_Z11_glue_that_does_not_fit_sets_tc() -> None:
     assert (reply.authority, reply.additional) == ([], [])
     whole = ask("a.big.z.test.", turn=turn_of(TCP))
     assert (len(whole.authority[0]), sum(map(len, whole.additional))) == (13, 26)
-
-
-# EDNS.
 
 
 def test_E1_E2_opt_comes_back_only_to_those_who_sent_one() -> None:
@@ -436,9 +418,6 @@ def test_options_come_back_in_a_fixed_order() -> None:
         assert [int(option.otype) for option in reply.options] == [8, 3]
 
 
-# Truncation.
-
-
 @pytest.mark.parametrize(("size", "limit"), [(None, 512), (0, 512), (100, 512), (512, 512), (1000, 1000), (4096, 1232)])
 def test_E10_E11_E13_udp_replies_fit_or_are_emptied(size: int | None, limit: int) -> None:
     for text, qtype in (("many.z.test.", A), ("huge.z.test.", TXT)):
@@ -472,9 +451,6 @@ def test_an_nsid_that_does_not_fit_is_left_out() -> None:
     reply = ask(text, options=NSID, size=512, turn=turn_of(nsid=b"n" * 250))
     assert reply.flags & dns.flags.TC
     assert (reply.edns, len(reply.options), reply.rcode()) == (0, 0, 3)
-
-
-# Client subnet.
 
 
 @pytest.mark.parametrize(
@@ -540,9 +516,6 @@ def test_a_malformed_subnet_is_formerr_whoever_sends_it() -> None:
         assert (reply.rcode(), reply.edns, len(reply.options)) == (1, 0, 0)
 
 
-# The octets of a reply, docs/design/0002-bytes-of-a-reply.md.
-
-
 def octets_of(text: str, qtype: int = A, transport: int = UDP) -> bytes:
     wire = answer(turn_of(transport), query_of(text, qtype), peer_of(PEER), 0)
     assert wire is not None
@@ -596,9 +569,6 @@ def test_the_root_is_written_as_it_is() -> None:
         reply = dns.message.from_wire(wire)
         assert reply.rcode() == rcode
         assert [str(r.name) for r in reply.authority] == ([] if qtype == NS else ["."])
-
-
-# Counters.
 
 
 def test_every_reply_is_counted_once_and_every_query_too() -> None:

@@ -251,8 +251,6 @@ def test_ds_of_an_apex_below_another_ones_cut_is_a_referral() -> None:
     assert find(small.snapshot(), name("n.sub.z.test."), DS, NOBODY, 0)[0] == REFERRAL
 
 
-# The four passes, read from the design once more.
-
 RANKS = st.sampled_from([UP, LIVE, DRAINED, DEAD])
 
 
@@ -349,9 +347,6 @@ def test_tiers_are_read_as_written() -> None:
     assert list(read_tiers(table, 0)) == [[(2, 1)], [(1, 1)]]
     assert list(read_tiers(table, 1)) == []
     assert list(read_tiers(table, numbers["t"])) == [[(0, 70), (1, 30)], [(2, 1)]]
-
-
-# What happens when all is down.
 
 
 def dead(*members: str, ttl: int = 40) -> Pool:
@@ -466,8 +461,6 @@ def test_a_pool_that_was_passed_over_lowers_all_ttls(table: Table) -> None:
     served = find_service(small.snapshot(), service, A, client_of("20.0.0.0/8"), 0)
     assert [ttl for _, ttl in tails_of(served)] == [7, 7]
 
-
-# Where the client is.
 
 MARKED = {"10.0.0.0/8": "peer", "127.0.0.0/8": "peer", "200.0.0.0/8": "eu", "198.51.100.0/24": "eu"}
 MARKED6 = {"fc00::/7": "peer", "2001:db8::/32": "eu"} | dict.fromkeys(EMBEDDING, "unwrap")
@@ -593,9 +586,6 @@ def test_scopes_always_tile_and_hold_one_answer_each(prefixes: dict[tuple[int, i
         assert sum(blocks.values()) == 256
 
 
-# Sticky services.
-
-
 def test_sticky_gives_a_network_one_member_whatever_the_draw() -> None:
     table, _ = make_table({"default": [{0: 1, 1: 1}], "it": [{0: 3, 1: 1}]}, {"0.0.0.0/0": "it"}, {"::/0": "it"})
     small = Small()
@@ -641,9 +631,6 @@ def test_sticky_k_of_n_are_the_best_k_in_order() -> None:
         small.services[0] = replace(service, answers=0)
         everything = find_service(small.snapshot(), small.services[0], A, client_of("20.1.2.0/24"), 0)
         assert served[1] == everything[1][:count]
-
-
-# PowerDNS's question.
 
 
 def power_world() -> tuple[Snapshot, Small]:
