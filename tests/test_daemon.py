@@ -295,6 +295,13 @@ def test_what_is_written_and_not_served_yet_is_told(site: Site) -> None:
         assert not any("not served" in line for line in daemon.lines)
 
 
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit is not installed")
+def test_too_few_files_for_the_tcp_clients_is_told(site: Site) -> None:
+    with running(site, command=["prlimit", "--nofile=256:256", sys.executable]) as daemon:
+        line = daemon.wait_for("files may be open")
+        assert line.endswith("warning only 256 files may be open, too few for 1000 TCP clients (ulimit -n)")
+
+
 def test_A6_answers_never_stop_during_reloads(site: Site) -> None:
     """Each question is put once, with no second try, while the configuration changes under it."""
     with running(site) as daemon:

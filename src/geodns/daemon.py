@@ -40,6 +40,7 @@ from .snapshot import Choices, Maps, Snapshot, Zones
 
 POOLS_AT_ONCE = 100  # pools rebuilt between two looks at the sockets
 SWITCH_INTERVAL = 0.0005  # seconds: how long a thread that verifies an image may keep the main thread from a query
+OTHER_FILES = 64  # open files beside TCP clients: listen addresses, log, child, loop
 WARNING = ": warning: "  # in the text of a complaint; the level of the log line says it
 UNBUILT = ("http", "control", "backend")  # keys of `server` that this version reads and does not serve
 
@@ -78,7 +79,8 @@ async def _run(path: Path, server: Server, bound: Sequence[Bound]) -> int:
     """What comes after binding: drop privileges before anything else is opened."""
     if server.user is not None:
         drop_privileges(server.user)
-    raise_file_limit()
+    if (files := raise_file_limit()) < server.limits.tcp_clients + OTHER_FILES:
+        _log.warning("only %d files may be open, too few for %d TCP clients (ulimit -n)", files, server.limits.tcp_clients)
     state, warning = find_state(server, os.environ)
     if warning:
         _log.warning("%s", warning)
