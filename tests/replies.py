@@ -7,9 +7,11 @@ judges itself here. Knows nothing of files, configurations or how a transport ca
 from __future__ import annotations
 
 import itertools
+import socket
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
 from typing import Any, Protocol
 
@@ -41,7 +43,19 @@ class Asker(Protocol):
 
 def is_reachable(step: Mapping[str, Any]) -> bool:
     """Only loopback addresses can send a packet here, and only chance chooses the draw."""
-    return "draw" not in step and ip_address(step.get("peer", PEER)).is_loopback
+    peer = ip_address(step.get("peer", PEER))
+    return "draw" not in step and peer.is_loopback and (peer.version == 4 or speaks_ipv6())
+
+
+@cache
+def speaks_ipv6() -> bool:
+    """Has this machine an IPv6 loopback? Some containers have none."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 def ask(step: Mapping[str, Any], transport: Asker, draw: int) -> tuple[dns.message.Message, dns.message.Message]:

@@ -16,6 +16,8 @@ from contextlib import AbstractContextManager, contextmanager
 from ipaddress import IPv4Address, IPv6Address
 from types import TracebackType
 
+from tests.replies import speaks_ipv6
+
 from geodns import metrics, publish
 from geodns.answer import UDP, Settings, Turn, answer
 from geodns.compiler.build import Built
@@ -157,7 +159,7 @@ class Server(AbstractContextManager["Server"]):
 
     def __init__(self, settings: Settings, limits: TcpLimits = LIMITS) -> None:
         self._settings, self._limits = settings, limits
-        self.bound: tuple[Bound, ...] = bind_all([(address, 0) for address in LOOPBACK])
+        self.bound: tuple[Bound, ...] = bind_all([(address, 0) for address in LOOPBACK[: 1 + speaks_ipv6()]])
         self.ports = {6 if ":" in one.address else 4: one.port for one in self.bound}
         self.tally = metrics.new_tally()
         self._loop = asyncio.new_event_loop()
