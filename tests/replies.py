@@ -61,7 +61,7 @@ def speaks_ipv6() -> bool:
 def ask(step: Mapping[str, Any], transport: Asker, draw: int) -> tuple[dns.message.Message, dns.message.Message]:
     """Put the step's question; returns (query, reply) after checking what every reply owes its query."""
     query = build_query(step)
-    return query, read_reply(step, query, send(step, query, transport, draw))
+    return query, read_reply(step, query, send(step, query.to_wire(), transport, draw))
 
 
 def build_query(step: Mapping[str, Any]) -> dns.message.Message:
@@ -77,9 +77,9 @@ def build_query(step: Mapping[str, Any]) -> dns.message.Message:
     return query
 
 
-def send(step: Mapping[str, Any], query: dns.message.Message, transport: Asker, draw: int) -> bytes | None:
+def send(step: Mapping[str, Any], query: bytes, transport: Asker, draw: int) -> bytes | None:
     """The octets that come back for *query* from the step's peer."""
-    return transport.ask(query.to_wire(), ip_address(step.get("peer", PEER)), draw)
+    return transport.ask(query, ip_address(step.get("peer", PEER)), draw)
 
 
 def read_reply(step: Mapping[str, Any], query: dns.message.Message, wire: bytes | None) -> dns.message.Message:
@@ -204,6 +204,7 @@ def check_shares(step: Mapping[str, Any], transport: Asker) -> None:
     found: Counter[str] = Counter()
     known: dict[bytes | None, str] = {}  # thousands of draws give a handful of replies: each is decoded once
     query = build_query(step)
+    octets = query.to_wire()
     if not transport.exact:
         if not is_reachable(step):
             return
@@ -211,7 +212,7 @@ def check_shares(step: Mapping[str, Any], transport: Asker) -> None:
     else:
         draws = spread_draws(int(step.get("grid", GRID)), int(step.get("hop", "0")))
     for draw in draws:
-        wire = send(step, query, transport, draw)
+        wire = send(step, octets, transport, draw)
         if wire not in known:
             known[wire] = find_drawn(read_reply(step, query, wire))
         found[known[wire]] += 1
