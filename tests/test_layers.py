@@ -146,7 +146,7 @@ def test_nothing_imports_what_knows_everybody() -> None:
 
 
 def test_the_data_plane_never_imports_the_control_plane() -> None:
-    """The law of house style in its own words, so that no line of RULE can soften it."""
+    """The one law above all, so that no line of RULE can soften it."""
     wrong = [
         f"{found.line} imports {found.target}"
         for found in IMPORTS

@@ -1,4 +1,4 @@
-"""A plain model of the order and the scope of a client: slow, obvious, and written from the design alone.
+"""A plain model of the order and the scope of a client: slow, obvious, and written from the rules, not from the code.
 
 Knows a configuration as a dictionary, and the records of a small world. Shares nothing with the compiler but frozen tables:
 special blocks, centres of countries. An order is a tuple of tiers, a tier a tuple of (datacenter, weight).
