@@ -180,7 +180,7 @@ def test_S8_a_short_source_gets_a_longer_scope_and_settles(ask: Ask, client: str
     ],
 )
 def test_S9_negative_answers_and_referrals_have_scope_0(ask: Ask, name: str, rtype: str) -> None:
-    """RFC 7871 7.4; but where a type stands at other datacenters only, its absence depends on the client (docs/design/0003)."""
+    """RFC 7871 7.4; where other datacenters have the type, its absence depends on the client: docs/design/0003."""
     assert read_ecs(ask(name, rtype, edns=opt(ecs("20.1.2.0/24")))).scopelen == 0
 
 
