@@ -13,15 +13,18 @@ COPY src ./src
 RUN pip wheel --no-cache-dir --wheel-dir /wheels .
 
 FROM python:3.13-slim-bookworm
-# Port 53 without root: the capability sits on a copy of the interpreter, which nothing else in the image uses.
+# Port 53 without root: the capability sits on a copy of the interpreter, which nothing else in the image uses. (--copies
+# makes one copy for each of its names; the names must lead to the one with the capability, whichever a script was given.)
 # It is set here and not in the first stage, because COPY may lose it. Some runtimes drop all capabilities: then
 # this one must be given back (Kubernetes: securityContext.capabilities.add: ["NET_BIND_SERVICE"]).
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
     apt-get update \
     && apt-get install --yes --no-install-recommends libcap2-bin \
     && python -m venv --copies /opt/geodns \
+    && ln --symbolic --force python /opt/geodns/bin/python3 \
+    && ln --symbolic --force python /opt/geodns/bin/python3.13 \
     && /opt/geodns/bin/pip install --no-cache-dir --no-index --find-links /wheels geodns \
-    && setcap cap_net_bind_service=+ep "$(readlink --canonicalize /opt/geodns/bin/python3.13)" \
+    && setcap cap_net_bind_service=+ep /opt/geodns/bin/python \
     && apt-get purge --yes --auto-remove libcap2-bin \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --system --gid 10053 geodns \

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import tempfile
 import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
@@ -60,9 +62,40 @@ def test_container_copies_all_that_the_wheel_is_built_from() -> None:
 def test_container_is_not_root_and_may_bind_port_53() -> None:
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", the_only("USER"))
     run = [rest for word, rest in instructions() if word == "RUN"][-1]
-    assert "setcap cap_net_bind_service=+ep" in run
+    assert "setcap cap_net_bind_service=+ep /opt/geodns/bin/python " in run
     assert "venv --copies" in run, "a capability on the system's interpreter would be everybody's"
     assert "--uid " + the_only("USER").split(":")[0] in run
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a capability to a file")
+@pytest.mark.skipif(shutil.which("setcap") is None, reason="setcap is not installed")
+def test_container_recipe_for_port_53_works_without_root() -> None:
+    """The same steps with the interpreter of this system: every name of the copy may bind a low port, the original not."""
+    original = shutil.which("python3", path="/usr/bin")
+    if original is None:
+        pytest.skip("no interpreter in /usr/bin that another user could run")
+    code = "import socket; socket.socket().bind(('127.0.0.1', 1))"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        made = subprocess.run([original, "-m", "venv", "--copies", "--without-pip", name], check=False, capture_output=True)
+        if made.returncode:
+            pytest.skip("this interpreter makes no virtual environments")
+        for link in folder.glob("bin/python3*"):
+            link.unlink()
+            link.symlink_to("python")
+        given = subprocess.run(["setcap", "cap_net_bind_service=+ep", str(folder / "bin" / "python")], check=False)
+        if given.returncode:
+            pytest.skip("this file system keeps no capabilities")
+        names = sorted(str(path) for path in folder.glob("bin/python*"))
+        assert len(names) >= 2
+        for interpreter in names:
+            subprocess.run([interpreter, "-c", code], check=True, user=65534, group=65534, extra_groups=[])
+    if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) > 1:
+        refused = subprocess.run(
+            [original, "-c", code], capture_output=True, check=False, user=65534, group=65534, extra_groups=[]
+        )
+        assert b"PermissionError" in refused.stderr
 
 
 def test_container_health_check_is_a_command_that_exists(capsys: pytest.CaptureFixture[str]) -> None:
