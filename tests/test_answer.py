@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ from tests.snapshots import EMBEDDING, Small, make_pool, make_table, name, opt_o
 from geodns import metrics
 from geodns.answer import TCP, UDP, Settings, Turn, _answer_rare, answer
 from geodns.pick import hop_word, mix, pick_total
-from geodns.snapshot import DEAD, SERVFAIL, Snapshot
+from geodns.snapshot import DEAD, SERVFAIL, Rrset, Snapshot
 from geodns.wire.constants import AAAA, ANY, CNAME, MX, NS, SOA, TXT, A
 from geodns.wire.message import BrokenQuery, parse_query
+from geodns.wire.rdata import write_tail
 
 DATA = Path(__file__).parent / "data"
 NSID = b"\x00\x03\x00\x00"
@@ -318,8 +320,11 @@ def test_Z9_the_rcode_is_that_of_the_end() -> None:
 
 
 def test_Z10_loops_and_long_chains_give_what_was_collected() -> None:
-    assert [str(rrset.name) for rrset in ask("self.z.test.").answer] == ["self.z.test."]
-    assert [str(rrset.name) for rrset in ask("l0.z.test.").answer] == ["l0.z.test.", "l1.z.test."]
+    for text, links in (("self.z.test.", 1), ("l0.z.test.", 2)):
+        wire = answer(turn_of(), query_of(text), peer_of(PEER), 0)
+        assert wire is not None
+        assert wire[4:12] == b"\x00\x01\x00" + bytes((links,)) + bytes(4)  # dnspython would hide a record that comes twice
+        assert len(dns.message.from_wire(wire).answer) == links
     assert len(ask("c0.z.test.").answer) == 8  # twelve links: eight are given, no end
     assert ask("c0.z.test.").authority == []
     assert len(ask("c4.z.test.").answer) == 9  # eight links and the address
@@ -446,6 +451,11 @@ def test_what_just_fits_is_not_truncated() -> None:
         assert bool(reply.flags & dns.flags.TC) != whole
 
 
+def test_E10_a_size_below_512_leaves_room_for_what_512_has_room_for() -> None:
+    reply = ask("many.z.test.", options=NSID, size=100, turn=turn_of(nsid=b"n" * 90))
+    assert (len(reply.options), bool(reply.flags & dns.flags.TC)) == (1, True)
+
+
 def test_an_nsid_that_does_not_fit_is_left_out() -> None:
     text = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 53]) + ".z.test."
     reply = ask(text, options=NSID, size=512, turn=turn_of(nsid=b"n" * 250))
@@ -544,6 +554,20 @@ def test_the_owners_of_glue_point_at_the_name_server() -> None:
     assert rest.startswith(b"\xc0\x0e\x00\x02")
     assert rest.count((0xC000 | at).to_bytes(2, "big") + b"\x00\x01") == 1
     assert rest.count((0xC000 | at).to_bytes(2, "big") + b"\x00\x1c") == 1
+
+
+def test_glue_points_at_a_name_server_however_it_is_spelt() -> None:
+    small = Small()
+    small.zone("z.test.", {}, {"sub.z.test.": (["ns.sub.z.test."], {"ns.sub.z.test.": ["192.0.2.54"]})})
+    for owner, node in list(small.nodes.items()):
+        if node.cut is not None:
+            ns = Rrset(NS, (write_tail(NS, 300, b"\x02Ns\x03SUB\x01z\x04test\x00"),))
+            small.nodes[owner] = replace(node, cut=replace(node.cut, ns=ns))
+    turn = Turn(small.snapshot(), UDP, Settings(), 0.0, metrics.new_tally())
+    wire = answer(turn, query_of("sub.z.test."), peer_of(PEER), 0)
+    assert wire is not None
+    assert wire.count(b"\x02ns\x03sub") == 0
+    assert str(dns.message.from_wire(wire).additional[0].name) == "Ns.SUB.z.test."
 
 
 def test_names_beyond_the_reach_of_a_pointer_are_written_in_full() -> None:

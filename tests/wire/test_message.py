@@ -130,6 +130,7 @@ def message(counts: tuple[int, int, int, int], *parts: bytes) -> bytes:
         (message((1, 0, 0, 2), QUESTION, opt_of()), "past the end", 21, True),
         (message((1, 0, 0, 2), QUESTION, opt_of(), opt_of()), "two OPT", 21, True),
         (message((1, 1, 0, 0), QUESTION, opt_of()), "outside of the additional", 21, False),
+        (message((1, 0, 1, 0), QUESTION, opt_of()), "outside of the additional", 21, False),
         (message((1, 0, 0, 0), QUESTION, b"x"), "1 octets after the last", 21, False),
         (message((1, 0, 0, 1), QUESTION, opt_of(b"\x00\x03\x00\x10\xaa")), "option 3 has 16 octets", 21, True),
         (message((1, 0, 0, 1), QUESTION, opt_of(b"\x00\x03")), "are left in OPT", 21, True),
