@@ -234,8 +234,10 @@ def decide(snapshot: Snapshot, service: Service, client: Client, draw: int) -> D
     table = snapshot.maps.tables[service.table]
     least_v4, least_v6 = least_scopes(snapshot, service) if service.sticky else (0, 0)
     order, scope, bits, address = find_order(table, client, least_v4, least_v6)
-    first = table.rows[order]
-    if order >= table.first_plain and first < table.rows[order + 1]:
+    first, end = table.rows[order], table.rows[order + 1]
+    # A first tier of one datacenter, whose pool is up: nothing else need be looked at. DEFAULT, which all clients from
+    # special-purpose blocks have, stands below `first_plain` without having weights, most often.
+    if first < end and (order >= table.first_plain or first + 1 == end or not table.weights[first + 1] & JOINED):
         datacenter = table.steps[first]
         number = service.pool_of[datacenter]
         if number >= 0:
@@ -312,8 +314,8 @@ def find_order(table: Table, client: Client, least_v4: int, least_v6: int) -> tu
     order = ranges.orders[i]
     if order == UNWRAP:
         order, scope, bits, address, least = _find_embedded(table, address, source, least_v4, least_v6)
-    if order == PEER:
-        order, bits, address = _find_peer(table, peer_bits, peer_address)
+    if order == PEER:  # without a subnet it was the peer that was looked up
+        order, bits, address = _find_peer(table, peer_bits, peer_address) if client[0] else (DEFAULT, bits, address)
     if scope < least:  # max() would cost as much as the rest  # noqa: PLR1730
         scope = least
     if table.uniform and not least:
