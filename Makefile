@@ -38,10 +38,10 @@ $(VENV)/.installed-dev: $(BUILT_FROM) | $(VENV)/bin/python
 	@touch $@ $(VENV)/.installed
 
 run: $(VENV)/.installed
-	@echo 'Try, from another terminal (one client each in Europe, North America and Asia):'
+	@echo 'Try, from another terminal (a client in London, one in Toronto, one in Tokyo):'
 	@echo '  dig @127.0.0.1 -p 5300 www.example.com +short +subnet=81.2.69.0/24'
-	@echo '  dig @127.0.0.1 -p 5300 www.example.com +short +subnet=8.8.8.0/24'
-	@echo '  dig @127.0.0.1 -p 5300 www.example.com +short +subnet=1.33.0.0/24'
+	@echo '  dig @127.0.0.1 -p 5300 www.example.com +short +subnet=99.224.8.0/24'
+	@echo '  dig @127.0.0.1 -p 5300 www.example.com +short +subnet=133.11.0.0/24'
 	@echo '  $(BIN)/geodns explain www.example.com -c $(CONFIG) --client 81.2.69.0/24'
 	@echo 'Ctrl-C ends it.'
 	@exec $(BIN)/geodns serve -c $(CONFIG)

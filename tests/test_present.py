@@ -72,7 +72,7 @@ HOP = Hop(
     name="www.example.com.",
     zone="example.com.",
     match=Match.EXACT,
-    match_why="exact, in zone example.com.",
+    match_why="in zone example.com.",
     decision=DECISION,
     outcome="records",
     outcome_why="A of ams",
@@ -87,7 +87,7 @@ def test_an_explanation_reads_from_the_name_to_the_reply() -> None:
     assert list(show_explanation(TOLD)) == [
         "www.example.com. A, client subnet 81.2.69.0/24, asked by 192.0.2.200",
         "",
-        "name      www.example.com.: exact, in zone example.com.",
+        "name      www.example.com. in zone example.com.",
         "service   www, map world",
         "client    81.2.69.0/24: the client subnet",
         "place     EU, GB-ENG, 51.51 -0.09, AS64496",

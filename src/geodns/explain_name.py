@@ -67,7 +67,7 @@ def tell_match(zones: Zones, match: Match, node: Node | None, zone: Zone | None)
             return f"{inside}, holds nothing: it exists because names below it do"
         case Match.MISSING:
             return f"{inside}, does not exist; {name_text(node.name)} does, and has no wildcard"
-    return f"{inside}, stands there itself"
+    return inside
 
 
 def tell_static(status: int, rtype: int, node: Node | None, found: Any) -> str:

@@ -190,15 +190,17 @@ def tell_rule(scene: Scene, map_name: str, order: int, address: Address, place: 
     found = find_rule(scene.config, map_name, address, place)
     if found is not None:
         rule = rules.rules[found]
-        return f"rule {found + 1} ({_conditions(rule)}), " + ("and nothing else" if rule.only else _rest(rules, place))
+        return f"rule {found + 1} ({_conditions(rule)}), " + (
+            "and nothing else" if rule.only else f"then {_rest(rules, place)}"
+        )
     if order == DEFAULT and not place.coordinates:
-        return "no rule matches and nobody knows where the client is: the default"
-    return f"no rule matches: {_rest(rules, place)}"
+        return "no rule matches, and nobody knows where the client is, so the default"
+    return f"no rule matches, so {_rest(rules, place)}"
 
 
 def _rest(rules: Map, place: Located) -> str:
     if not rules.nearest or not place.coordinates:
-        return "then the default"
+        return "the default"
     return f"the nearest {rules.depth}, then the default"
 
 

@@ -88,7 +88,7 @@ def _lines(rows: Iterable[Row]) -> Iterator[str]:
 
 
 def _hop_rows(hop: Hop) -> Iterator[Row]:
-    yield "name", f"{hop.name}: {hop.match_why}"
+    yield "name", f"{hop.name} {hop.match_why}"
     if hop.decision:
         yield from _decision_rows(hop.decision)
     yield "result", f"{hop.outcome}: {hop.outcome_why}"
