@@ -51,9 +51,11 @@ def read_reply(octets: bytes) -> Reply:
         records, at = _read_records(octets, at, count)
         sections.append(records)
     opts = [tail for _, tail in sections[2] if _type_of(tail) == dns.OPT]
-    plain = [tuple(record_text(*record) for record in records if _type_of(record[1]) != dns.OPT) for records in sections]
+    answers, authorities, additionals = (
+        tuple(record_text(*record) for record in records if _type_of(record[1]) != dns.OPT) for records in sections
+    )
     shown = tuple(word for bit, word in FLAGS.items() if flags & bit)
-    return Reply(RCODES[flags & 15], shown, *plain, _scope(opts), len(octets))
+    return Reply(RCODES[flags & 15], shown, answers, authorities, additionals, _scope(opts), len(octets))
 
 
 def _read_records(octets: bytes, at: int, count: int) -> tuple[Records, int]:

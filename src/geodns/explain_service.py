@@ -257,6 +257,7 @@ def _tell_candidates(
             continue
         answers = 1 if CNAME in crew.pool.slots else service.answers
         weights = weights_of(choice.totals)
+        inside: list[Fraction] | None
         if service.sticky:
             first, inside = sticky_odds(choice, tails)
         else:
