@@ -17,7 +17,8 @@ from tests.server.adapters import PATIENCE, SETTINGS, SNAPSHOT, needs_ipv6, publ
 from geodns import metrics
 from geodns.answer import TCP, Turn
 from geodns.server.listen import bind_all
-from geodns.server.tcp import PORTION, UNSENT_LIMIT, Answer, TcpLimits, TcpServer
+from geodns.server.tcp import PORTION, UNSENT_LIMIT, TcpLimits, TcpServer
+from geodns.server.udp import Answer
 
 EASY = TcpLimits(clients=50, per_address=50, idle=60.0)
 

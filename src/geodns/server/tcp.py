@@ -12,7 +12,7 @@ import socket
 import time
 from array import array
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -22,8 +22,7 @@ from ..answer import TCP, Settings, Turn
 from ..wire.stream import Framing, frame
 from .failure import Failures
 from .listen import BACKLOG, Bound
-
-Answer = Callable[[Turn, bytes, bytes, int], bytes | None]
+from .udp import Answer
 
 PORTION = 64  # queries of one connection that are answered before others have their turn
 READ_SIZE = 1 << 14  # octets read at once, into one buffer that all connections share
