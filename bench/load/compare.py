@@ -216,25 +216,29 @@ def load(server: Server, workload: str, *more: str) -> dict[str, Any]:
     return figure
 
 
-def measure(server: Server, workload: str, seconds: float) -> dict[str, Any]:
+def measure(server: Server, workload: str, seconds: float, seed: int) -> dict[str, Any]:
     """What loadgen says, and under "foreign" the share of a CPU that anything but server and generator had."""
     start, idle, cpu = time.monotonic(), idle_seconds(), cpu_seconds(server)
-    figure = load(server, workload, "--seconds", str(seconds))
+    figure = load(server, workload, "--seconds", str(seconds), "--seed", str(seed))
     took, idle, cpu = time.monotonic() - start, idle_seconds() - idle, cpu_seconds(server) - cpu
     figure["foreign"] = round(max(0.0, 2 * took - idle - cpu) / took, 4)
     return figure
 
 
 def run_round(servers: list[Server], workload: str, seconds: float) -> Round | None:
-    """None when something else disturbed it."""
-    figures = {}
+    """None when something else disturbed it.
+
+    All servers are asked the same, and no round asks what another has asked: a server that keeps replies would answer from
+    its cache whatever it met in the round before, if that is less than the TTL of its cache ago.
+    """
+    figures, seed = {}, int.from_bytes(os.urandom(8), "big")
     for server in servers:
-        figure = measure(server, workload, seconds)
+        figure = measure(server, workload, seconds, seed)
         faults = ", ".join(f"{figure[f]} {f}" for f in FAULTS if figure[f])
         disturbed = figure["foreign"] > FOREIGN
         print(
             f"{workload:16} {server.name:14} {figure['cpu_us_per_query']:7.3f} us, {figure['per_second']:6} q/s, "
-            f"foreign {figure['foreign']:.1%}{' DROPPED' if disturbed else ''}{' !! ' + faults if faults else ''}",
+            f"seed {seed:#018x}, foreign {figure['foreign']:.1%}{' DROPPED' if disturbed else ''}{' !! ' + faults if faults else ''}",
             file=sys.stderr,
         )
         if disturbed:
