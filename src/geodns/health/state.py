@@ -1,13 +1,15 @@
 """What is known of a member's health, without any I/O.
 
-Knows verdicts and overrides-as-values. Knows nothing of probes, clocks or files.
+Knows verdicts, thresholds and what one result changes. Knows nothing of probes, clocks, files or operators; time is an
+argument.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Verdict(StrEnum):
@@ -22,13 +24,70 @@ class Verdict(StrEnum):
 class Condition:
     """A member as the compiler of choices sees it: observation and overrides already combined.
 
-    `until_flip` is interval x results left to flip, in seconds, while a streak lasts; None while there is none.
+    `until_flip` is interval x results left to flip, in seconds, while a streak lasts; None while there is none. `weight`
+    is what a `file` check says instead of the configuration's; None where none does.
     """
 
     verdict: Verdict = Verdict.UP
     drained: bool = False
     until_flip: float | None = None
+    weight: int | None = None
 
 
 MemberKey = tuple[str, str, str]  # service, datacenter, member (its text)
 Health = Mapping[MemberKey, Condition]  # who is missing is up: no check watches it
+
+
+class Outcome(NamedTuple):
+    """What one probe found out. Crosses from the prober to the daemon."""
+
+    key: str  # of the target
+    verdict: Verdict  # unknown: the probe cannot say (a file that is too old), which is no failure
+    seen: bool  # something replied, be it a refusal; false for time-outs, no route, a name that cannot be resolved
+    text: str  # for people: "status 200", "connection refused"; one line, at most 200 characters
+    seconds: float  # how long it took
+    weight: int | None = None  # what a `file` check said
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is known of one target. Times are seconds since 1970."""
+
+    verdict: Verdict = Verdict.UNKNOWN
+    streak: int = 0  # results in a row that contradict the verdict
+    since: float = 0.0  # when the verdict began
+    probed: float | None = None  # when the last result came
+    text: str = ""  # what it said
+    failure: str = ""  # what the last failure said
+    seconds: float = 0.0  # how long the last probe took
+    successes: int = 0
+    failures: int = 0
+    weight: int | None = None
+    restored: bool = False  # from the run before; nothing was seen since
+
+
+def observe(state: State, outcome: Outcome, rise: int, fall: int, now: float) -> State:
+    """*state* after *outcome*, which came at *now*.
+
+    Consecutive counts: *rise* successes bring a target up, *fall* failures take it down; whoever is unknown takes its first
+    result at once, and a result that cannot say anything makes it unknown.
+    """
+    ok = outcome.verdict is Verdict.UP
+    seen = replace(
+        state,
+        probed=now,
+        text=outcome.text,
+        seconds=outcome.seconds,
+        weight=outcome.weight,
+        restored=False,
+        successes=state.successes + ok,
+        failures=state.failures + (outcome.verdict is Verdict.DOWN),
+        failure=outcome.text if outcome.verdict is Verdict.DOWN else state.failure,
+    )
+    if outcome.verdict is state.verdict:
+        return replace(seen, streak=0)
+    streak = state.streak + 1
+    needed = rise if ok else fall
+    if Verdict.UNKNOWN not in (outcome.verdict, state.verdict) and streak < needed:
+        return replace(seen, streak=streak)
+    return replace(seen, verdict=outcome.verdict, streak=0, since=now)

@@ -1,0 +1,147 @@
+"""What a running daemon tells of itself: plain facts, made once, shown as tables, JSON and metrics.
+
+Knows the shapes. Knows nothing of where facts come from (`control`), nor of how they are put into words (`present`,
+`server.exposition`). Times are seconds since 1970; ages are left to whoever shows them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReport:
+    """One check of one member."""
+
+    check: str  # its name in the configuration
+    where: str  # "https 192.0.2.10:443"
+    verdict: str  # up, down, unknown
+    streak: int  # results in a row that contradict the verdict
+    needed: int  # so many of them flip it
+    since: float  # when the verdict began
+    probed: float | None  # the last result; None before the first
+    text: str  # what it said
+    failure: str  # what the last failure said; empty where there was none
+    seconds: float | None  # how long the last probe took
+    successes: int
+    failures: int
+    restored: bool  # the verdict comes from the run before, nothing was seen since
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideReport:
+    """What an operator forced."""
+
+    target: str  # as it was written
+    kind: str  # drain, up, down
+    owner: str
+    reason: str
+    since: float
+    until: float | None
+    members: int  # it applies to so many now; 0: it matches nothing, and is kept
+
+
+@dataclass(frozen=True, slots=True)
+class MemberReport:
+    """One member: what was seen, what was forced, what counts."""
+
+    member: str
+    rtype: str  # A, AAAA, CNAME
+    weight: int  # as it counts now
+    verdict: str  # up, down, unknown: what counts, overrides included
+    observed: str  # what the checks say together; "none" where no check watches it
+    drained: str  # why it is drained: "configuration", the override's target, or empty
+    forced: str  # the target of the override that forces it, or empty
+    probes: tuple[ProbeReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolReport:
+    """A service's members in one datacenter."""
+
+    service: str
+    datacenter: str
+    rank: str  # up, live, drained, dead: which of the four passes takes it
+    ttl: int
+    live_weight: int
+    weight: int  # of the members that are not drained
+    since: float  # when the rank began; the daemon's start at the earliest
+    members: tuple[MemberReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProberReport:
+    """The process that probes."""
+
+    running: bool
+    since: float  # when it started, or stopped
+    restarts: int
+    targets: int
+    lateness: float | None  # seconds, 99th percentile of the last minute; None before there is one
+    frozen: tuple[tuple[str, float], ...]  # ("IPv4", since): families whose verdicts the blind-checker guard holds
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigReport:
+    """What is served, and how the last reload went."""
+
+    path: str
+    digest: str  # of all its files, hexadecimal
+    loaded: float  # when what is served was published
+    summary: str
+    last_good: bool  # the file was broken at start: what was kept of it is served
+    reload_ok: bool  # of the last attempt
+    reload_at: float
+    reload_lines: tuple[str, ...]  # what it said
+    waiting: tuple[str, ...]  # keys that differ, but wait for a restart
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseReport:
+    """A GeoIP database in use."""
+
+    path: str
+    kind: str  # as its metadata say
+    built: float
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The daemon at one moment."""
+
+    version: str
+    engine: str  # pure, native
+    pid: int
+    now: float
+    started: float
+    ready: bool
+    listen: tuple[str, ...]
+    publishes: int  # snapshots published since the start
+    config: ConfigReport
+    databases: tuple[DatabaseReport, ...]
+    prober: ProberReport
+    pools: tuple[PoolReport, ...]
+    overrides: tuple[OverrideReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What a change of health moves in one service; shares are of the placed IPv4 addresses, 0..1."""
+
+    service: str
+    source: str | None  # None: nobody
+    target: str | None
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What an override would do, or has done."""
+
+    override: OverrideReport
+    matched: tuple[str, ...]  # "service/datacenter/member"
+    pools: tuple[tuple[str, str, str, str], ...]  # service, datacenter, rank before, rank after: those that change
+    moves: tuple[Move, ...]  # the largest first
+    horizon: float  # seconds after which resolvers have forgotten the old answers: the highest TTL that was given out
+    warnings: tuple[str, ...]  # "takes the last member of www/ams", "lasts until it is cleared"
+    applied: bool
