@@ -1,6 +1,6 @@
 """Which order a client gets: the first rule that matches, then the nearest datacenters, then the default.
 
-Knows rules, tiers, depth and default (design section "The order"). Knows nothing of addresses beyond whether a network
+Knows rules, tiers, depth and default. Knows nothing of addresses beyond whether a network
 condition holds, and nothing of databases or ranges.
 """
 

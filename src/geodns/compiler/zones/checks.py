@@ -228,7 +228,7 @@ def _hidden(draft: Draft, owner: bytes, kept: frozenset[int], reason: str) -> It
 
 
 def check_loops(view: View, targets: Targets, longest: int = 8) -> Iterator[Complaint]:
-    """CNAMEs that lead back to themselves, and chains longer than are followed (design section 3, "Names")."""
+    """CNAMEs that lead back to themselves, and chains longer than are followed."""
     edges: dict[bytes, set[bytes]] = {}
     places: dict[bytes, Written] = {}
     for draft in view.drafts.values():

@@ -34,7 +34,7 @@ from .values import parse_rtype, parse_value
 
 Where = Callable[..., Written]  # the position of a key below `zones.<zone>`
 
-# SOA fields where neither YAML nor the file gives them, in seconds (design section 2, "Defaults")
+# SOA fields where neither YAML nor the file gives them, in seconds; docs/reference/configuration.md has the same.
 REFRESH, RETRY, EXPIRE, NEGATIVE_TTL = 3600, 900, 14 * 86400, 60
 HIGH_NEGATIVE_TTL = 300
 

@@ -18,7 +18,7 @@ from ...wire.name import count_labels, is_below, label_starts, name_text, parse_
 
 A, NS, CNAME, SOA, MX, TXT, AAAA, SRV, DNAME, DS, SPF = 1, 2, 5, 6, 15, 16, 28, 33, 39, 43, 99
 ADDRESS_TYPES = frozenset({A, AAAA})
-REPLACED_BY_SERVICE = frozenset({A, AAAA, CNAME})  # design section 2
+REPLACED_BY_SERVICE = frozenset({A, AAAA, CNAME})  # a service answers these itself
 WILDCARD = b"\x01*"
 _BETWEEN_WORDS = re.compile(r'(?<!\\);.*|[()"]')  # comments, parentheses and quotes of a master file
 _NO_TARGETS = frozenset({"rdclass", "rdtype", "rdcomment", "mname", "rname", "mbox"})
