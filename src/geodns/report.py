@@ -129,19 +129,52 @@ class Move:
     """What a change of health moves in one service; shares are of the placed IPv4 addresses, 0..1."""
 
     service: str
-    source: str | None  # None: nobody
+    source: str | None  # a datacenter; "service NAME" or "all_down addresses" where those answer; None: nobody
     target: str | None
     share: float
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
-    """What an override would do, or has done."""
+class PoolChange:
+    """A pool that changes its rank, in the words of `PoolReport.rank`."""
 
-    override: OverrideReport
+    service: str
+    datacenter: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What an override, or the end of one, would do or has done."""
+
+    override: OverrideReport | None  # what begins; None where something ends
+    ended: tuple[OverrideReport, ...]  # what ends, be it that `override` replaces it
     matched: tuple[str, ...]  # "service/datacenter/member"
-    pools: tuple[tuple[str, str, str, str], ...]  # service, datacenter, rank before, rank after: those that change
+    pools: tuple[PoolChange, ...]
     moves: tuple[Move, ...]  # the largest first
     horizon: float  # seconds after which resolvers have forgotten the old answers: the highest TTL that was given out
-    warnings: tuple[str, ...]  # "takes the last member of www/ams", "lasts until it is cleared"
+    warnings: tuple[str, ...]  # "takes the last live member of www/ams out", "no --for: lasts until ..."
+    now: float  # when that was worked out
     applied: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServedService:
+    """Where a service stands, as it is served: what `geodns diff` needs of the running configuration."""
+
+    name: str
+    map: str
+    pools: tuple[str, ...]  # datacenters
+    drained: tuple[str, ...]  # of them, those whose pool the configuration takes out
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The running configuration as `geodns diff NEW` compares with it."""
+
+    path: str
+    image: str | None  # the file that holds the maps; None where there is no folder for images
+    digest: str  # of what the maps were made from, hexadecimal
+    datacenters: tuple[str, ...]
+    services: tuple[ServedService, ...]
