@@ -124,7 +124,7 @@ def test_a_flood_of_mistakes_is_counted(tmp_path: Path) -> None:
 def test_a_directory_and_a_device_are_no_files(path: Path) -> None:
     found = read_master(path, APEX, None, HERE)
     assert [str(c) for c in found.complaints] == [
-        f"geodns.yaml:3:5: zones.example.com.file: {path} cannot be read: not a file"
+        f"geodns.yaml:3:5: zones.example.com.file: {path} cannot be read: it is not a file"
     ]
 
 

@@ -6,13 +6,12 @@ Knows reading, includes, `networks_file`, and the names that need one form (zone
 from __future__ import annotations
 
 import glob
-import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import Complaint, Place, Severity
 from .compose import compose, place_at
+from .files import Disk, Files, TooLargeError
 from .model import Config
 from .scalars import check_dns_name, parse_network
 from .tree import Entries, Items, Scalar, Written, describe, is_null, is_off, make_entries, make_scalar
@@ -25,8 +24,9 @@ MERGED = ("datacenters", "maps", "checks", "services", "zones")  # by name, from
 class Source:
     """What has been read so far: the tree, the complaints, the files."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, reader: Files | None = None) -> None:
         self.path = path
+        self.reader: Files = Disk() if reader is None else reader
         self.root: Entries | None = None
         self.complaints: list[Complaint] = []
         self.files: list[Path] = []
@@ -49,16 +49,13 @@ class Source:
 
     def _read_text(self, path: Path) -> str | None:
         try:
-            if not stat.S_ISREG(path.stat().st_mode) and not path.is_fifo():
-                raise ValueError("it is not a file")
-            with path.open("rb") as stream:
-                octets = stream.read(LARGEST + 1)
+            octets = self.reader.read(path, LARGEST)
+        except TooLargeError as error:
+            self.complain(Place(str(path)), "", str(error))
+            return None
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             self.complain(Place(str(path)), "", f"cannot be read: {reason}")
-            return None
-        if len(octets) > LARGEST:
-            self.complain(Place(str(path)), "", f"is larger than {LARGEST // 1024 // 1024} MiB")
             return None
         try:
             return octets.decode("utf-8-sig")
@@ -69,9 +66,9 @@ class Source:
             return None
 
 
-def gather(path: Path) -> Source:
+def gather(path: Path, reader: Files | None = None) -> Source:
     """Read *path*, its includes and its networks file into one tree; `Source.root` is None if *path* cannot be read."""
-    source = Source(path)
+    source = Source(path, reader)
     root = source.compose_file(path)
     if root is None:
         return source
@@ -110,21 +107,11 @@ def _find_includes(source: Source, include: Written | None) -> list[Path]:
         if not glob.has_magic(str(pattern)):
             found[full] = None
             continue
-        # (Path.glob refuses absolute patterns, and the folder's own name may hold brackets.)
-        folder = glob.escape(str(Path(pattern.file).parent))
-        matches = sorted(glob.glob(os.path.join(folder, pattern), recursive=True))  # noqa: PTH118, PTH207
-        files = [Path(name) for name in matches if not Path(name).is_dir() and not _is_same(Path(name), source.path)]
+        files = source.reader.match(Path(pattern.file).parent, str(pattern), source.path)
         if not files:
             source.complain(pattern.place, "include", f'no file matches "{pattern}"', Severity.WARNING)
         found.update(dict.fromkeys(files))
     return list(found)
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except OSError:
-        return False
 
 
 def _merge_part(source: Source, root: Entries, part: Entries) -> None:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from ..errors import Complaint, ConfigError, Place, Severity
+from .files import Disk, Files
 from .include import Source, gather
 from .model import Config, Server
 from .model_checks import CHECK_TYPES
@@ -29,7 +30,8 @@ class Loaded:
     """A configuration, and what there is to say about it.
 
     `files` are all files that were read, the main one first. `broken` are the written parts that `config` lacks,
-    because they are wrong (the complaints say how); empty in what `load_config` returns.
+    because they are wrong (the complaints say how); empty in what `load_config` returns. `reader` is what they were read
+    from; master files are to be read from it too.
     """
 
     config: Config
@@ -37,6 +39,7 @@ class Loaded:
     places: Places
     files: tuple[Path, ...]
     broken: frozenset[tuple[Step, ...]] = frozenset()
+    reader: Files = field(default_factory=Disk)
 
 
 def find_config(given: Path | None = None, environ: Mapping[str, str] = os.environ) -> Path:
@@ -52,9 +55,12 @@ def find_config(given: Path | None = None, environ: Mapping[str, str] = os.envir
     raise ConfigError((Complaint(Severity.ERROR, Place("geodns.yaml"), "", text),))
 
 
-def load_config(path: Path) -> Loaded:
-    """Read *path* with all that it names. `ConfigError` has every complaint, those of `check_config` included."""
-    loaded = read_config(path)
+def load_config(path: Path, reader: Files | None = None) -> Loaded:
+    """Read *path* with all that it names, from *reader* (default: the disk).
+
+    `ConfigError` has every complaint, those of `check_config` included.
+    """
+    loaded = read_config(path, reader)
     if not is_wrong(loaded.complaints):
         return loaded
     from .check import check_config  # noqa: PLC0415  (needs Loaded)
@@ -62,22 +68,22 @@ def load_config(path: Path) -> Loaded:
     raise ConfigError(sort_complaints((*loaded.complaints, *check_config(loaded)), loaded.files))
 
 
-def read_config(path: Path) -> Loaded:
+def read_config(path: Path, reader: Files | None = None) -> Loaded:
     """Like `load_config`, but what is wrong is left out of the result and told in its complaints.
 
     For those who want to go on and find more. `ConfigError` only if there is nothing to go on with.
     """
-    source = gather(path)
+    source = gather(path, reader)
     if source.root is None:
         raise ConfigError(sort_complaints(source.complaints, source.files))
     config, complaints, broken = _validate(source)
     everything = sort_complaints((*source.complaints, *complaints), source.files)
-    return Loaded(config, everything, Places(source.root, source.moved), tuple(source.files), broken)
+    return Loaded(config, everything, Places(source.root, source.moved), tuple(source.files), broken, source.reader)
 
 
-def load_server(path: Path) -> Server:
+def load_server(path: Path, reader: Files | None = None) -> Server:
     """Only `server`, for the sockets at start; nothing behind it is read. `ConfigError` as for the whole."""
-    source = Source(path)
+    source = Source(path, reader)
     root = source.compose_file(path, only="server")
     if root is None or "server" not in root:
         if is_wrong(source.complaints):

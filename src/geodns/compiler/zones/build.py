@@ -57,4 +57,5 @@ def _draft(loaded: Loaded, apex: str, where: Where, last_serial: int | None) -> 
         path[:1] == ("zones",) and (len(path) < 2 or str(path[1]).lower().rstrip(".") == apex.rstrip("."))
         for path in loaded.broken
     )
-    return build_draft(apex, loaded.config.zones[apex], lambda *path: where("zones", apex, *path), last_serial, whole)
+    zone = loaded.config.zones[apex]
+    return build_draft(apex, zone, lambda *path: where("zones", apex, *path), last_serial, whole, loaded.reader)

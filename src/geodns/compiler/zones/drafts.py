@@ -12,6 +12,7 @@ from pathlib import Path
 import dns.name
 import dns.rdtypes.ANY.SOA
 
+from ...config.files import Disk, Files
 from ...config.model import Owner, Zone
 from ...errors import Complaint
 from ...wire.name import is_below, name_text, parse_name_text
@@ -58,17 +59,20 @@ class Draft:
     rrsets: dict[bytes, dict[int, list[Record]]] = field(default_factory=dict)
     services: dict[bytes, ServiceUse] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
+    reader: Files = field(default_factory=Disk)  # what they were read from
     complaints: list[Complaint] = field(default_factory=list)
 
 
-def build_draft(apex_text: str, zone: Zone, where: Where, last_serial: int | None, whole: bool = True) -> Draft:
-    """The draft of a zone, complaints included."""
+def build_draft(
+    apex_text: str, zone: Zone, where: Where, last_serial: int | None, whole: bool = True, reader: Files | None = None
+) -> Draft:
+    """The draft of a zone, complaints included; master files are read from *reader* (default: the disk)."""
     apex = parse_name_text(apex_text).lower()
     origin = dns.name.from_wire(apex, 0)[0]
-    draft = Draft(apex, where(), whole)
+    draft = Draft(apex, where(), whole, reader=Disk() if reader is None else reader)
     master = MasterFile()
     if zone.file is not None:
-        master = read_master(zone.file, origin, zone.ttl, where("file"))
+        master = read_master(zone.file, origin, zone.ttl, where("file"), draft.reader)
     draft.files = master.files
     draft.complaints += master.complaints
     draft.ttl = next(ttl for ttl in (master.ttl, zone.ttl, DEFAULT_TTL) if ttl is not None)
@@ -265,12 +269,8 @@ def parse_mailbox(text: str, apex: bytes) -> bytes:
 
 def _newest(draft: Draft) -> int:
     """Newest modification time, in seconds since 1970, of the files that the zone is written in; 1 where none is there."""
-    times = []
-    for path in (Path(draft.written.place.file), *draft.files):
-        try:
-            times.append(int(path.stat().st_mtime))
-        except OSError:
-            continue
+    written_in = (Path(draft.written.place.file), *draft.files)
+    times = [changed for path in written_in if (changed := draft.reader.changed(path)) is not None]
     return max(times, default=1) & 0xFFFF_FFFF
 
 

@@ -19,6 +19,7 @@ import dns.tokenizer
 import dns.transaction
 import dns.zonefile
 
+from ...config.files import Disk, Files
 from ...errors import Complaint, Place
 from .presentation import type_text
 from .records import Record, RefusesUnicode, Written, wire_of
@@ -28,6 +29,7 @@ DEFAULT_TTL = 300  # where neither the file nor the configuration says anything
 MAX_TTL = (1 << 31) - 1  # RFC 2181 8
 MOST_GENERATED = 65536  # records of one $GENERATE
 MOST_INCLUDES = 1000  # files of one zone
+LARGEST = 1 << 30  # octets in one file
 MOST_COMPLAINTS = 100  # of one zone's files; more are counted
 
 _DIRECTIVES = ("GENERATE", "ORIGIN", "TTL")
@@ -52,9 +54,9 @@ class MasterFile:
 class _Collector(dns.transaction.Transaction):
     """Takes each record from dnspython's reader as it comes: no rrsets, no opinions."""
 
-    def __init__(self, found: MasterFile) -> None:
+    def __init__(self, found: MasterFile, files: Files) -> None:
         super().__init__(dns.zonefile.RRSetsReaderManager(dns.name.root), True, False)
-        self.found = found
+        self.found, self.files = found, files
         self.signed: list[tuple[int, Written]] = []
         self.entry = ""
         self.written = Written(Place(""))
@@ -79,13 +81,16 @@ class _Collector(dns.transaction.Transaction):
         """`$ORIGIN` belongs to the reader alone."""
 
 
-def read_master(path: Path, apex: dns.name.Name, ttl: int | None, written: Written) -> MasterFile:
+def read_master(
+    path: Path, apex: dns.name.Name, ttl: int | None, written: Written, files: Files | None = None
+) -> MasterFile:
     """All records of the file at *path*; *ttl* is the zone's own, for records without, None if it has none.
 
-    *written* is where the file was named: there a file that cannot be read is complained of. Raises nothing.
+    *written* is where the file was named: there a file that cannot be read is complained of. *files* is what it is read
+    from (default: the disk). Raises nothing.
     """
     found = MasterFile()
-    collector = _Collector(found)
+    collector = _Collector(found, Disk() if files is None else files)
     reader = dns.zonefile.Reader(
         dns.tokenizer.Tokenizer("", ""), dns.rdataclass.IN, collector, allow_directives=_DIRECTIVES, default_ttl=ttl
     )
@@ -119,9 +124,7 @@ def _read_file(
         return
     try:
         # Comments in old files are not always UTF-8, and are nobody's business; other octets fail where they stand.
-        if path.exists() and not path.is_file():
-            raise ValueError("not a file")  # reading a device might never end
-        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
+        text = collector.files.read(path, LARGEST).decode("utf-8-sig", "surrogateescape")
     except (OSError, ValueError) as error:  # ValueError also: a name with NUL in it
         why = error.strerror if isinstance(error, OSError) else error
         found.complaints.append(written.error(f"{path} cannot be read: {why}"))
