@@ -218,7 +218,8 @@ def _find_edns_lie(message: dns.message.Message, edns: tuple[int, int, bool, obj
 def run(count: int, seed: int, corpus: Path) -> list[tuple[bytes, str]]:
     """The packets that broke the invariant, each with what was wrong."""
     snapshot, chance = make_snapshot(), random.Random(seed + 1)
-    turns = [Turn(snapshot, transport, Settings(UDP_SIZE, b"fuzz"), 0.0, new_tally()) for transport in (UDP, TCP)]
+    settings, pools = Settings(UDP_SIZE, b"fuzz"), len(snapshot.zones.pools)
+    turns = [Turn(snapshot, transport, settings, 0.0, new_tally(pools)) for transport in (UDP, TCP)]
     known = [path.read_bytes() for path in sorted(corpus.glob("*"))] if corpus.is_dir() else []
     found = []
     for i, packet in enumerate((*known, *packets(count, seed))):

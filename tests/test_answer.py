@@ -79,7 +79,11 @@ PEER = "20.0.0.1"
 
 
 def turn_of(transport: int = UDP, **rules: Any) -> Turn:
-    return Turn(WORLD, transport, Settings(**rules), 0.0, metrics.new_tally())
+    return turn_on(WORLD, transport, **rules)
+
+
+def turn_on(snapshot: Snapshot, transport: int = UDP, **rules: Any) -> Turn:
+    return Turn(snapshot, transport, Settings(**rules), 0.0, metrics.new_tally(len(snapshot.zones.pools)))
 
 
 def ask(
@@ -563,7 +567,7 @@ def test_glue_points_at_a_name_server_however_it_is_spelt() -> None:
         if node.cut is not None:
             ns = Rrset(NS, (write_tail(NS, 300, b"\x02Ns\x03SUB\x01z\x04test\x00"),))
             small.nodes[owner] = replace(node, cut=replace(node.cut, ns=ns))
-    turn = Turn(small.snapshot(), UDP, Settings(), 0.0, metrics.new_tally())
+    turn = turn_on(small.snapshot())
     wire = answer(turn, query_of("sub.z.test."), peer_of(PEER), 0)
     assert wire is not None
     assert wire.count(b"\x02ns\x03sub") == 0
@@ -574,7 +578,7 @@ def test_names_beyond_the_reach_of_a_pointer_are_written_in_full() -> None:
     servers = [f"ns{i}." + ".".join(["x" * 60] * 3) + ".big.z.test." for i in range(100)]
     small = Small()
     small.zone("z.test.", {}, {"big.z.test.": (servers, {server: ["192.0.2.1"] for server in servers})})
-    turn = Turn(small.snapshot(), TCP, Settings(), 0.0, metrics.new_tally())
+    turn = turn_on(small.snapshot(), TCP)
     wire = answer(turn, query_of("a.big.z.test."), peer_of(PEER), 0)
     assert wire is not None
     reply = dns.message.from_wire(wire)
@@ -586,7 +590,7 @@ def test_names_beyond_the_reach_of_a_pointer_are_written_in_full() -> None:
 def test_the_root_is_written_as_it_is() -> None:
     small = Small()
     small.zone(".", {"www.": {A: [b"\x01\x02\x03\x04"]}})
-    turn = Turn(small.snapshot(), UDP, Settings(), 0.0, metrics.new_tally())
+    turn = turn_on(small.snapshot())
     for text, qtype, rcode in (("no.", A, 3), (".", A, 0), ("www.", TXT, 0), (".", NS, 0)):
         wire = answer(turn, query_of(text, qtype), peer_of(PEER), 0)
         assert wire is not None

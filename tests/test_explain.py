@@ -68,7 +68,7 @@ def serve(scene: Scene, question: Question, draw: int) -> dns.message.Message | 
     name = dns.name.from_wire(question.owner, 0)[0]
     rtype = dns.rdatatype.RdataType.make(question.rtype)
     query = dns.message.make_query(name, rtype, use_edns=0, payload=4096, options=options, id=0, flags=0)
-    turn = Turn(scene.snapshot, UDP, scene.settings, 0.0, new_tally())
+    turn = Turn(scene.snapshot, UDP, scene.settings, 0.0, new_tally(len(scene.snapshot.zones.pools)))
     reply = answer(turn, query.to_wire(), question.peer.packed, draw)
     return None if reply is None else dns.message.from_wire(reply)
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from geodns import publish
+from geodns.metrics import Counters
 from geodns.snapshot import Snapshot
 
 
@@ -46,9 +47,43 @@ def unpublished() -> Iterator[None]:
 def test_published_is_current() -> None:
     first, second = made_up(1), made_up(1)
     publish.publish(first)
-    assert publish.current is first
+    assert served() is first
     publish.publish(second)
-    assert publish.current is second
+    assert served() is second
+
+
+def served() -> Snapshot:
+    assert publish.current is not None
+    return publish.current.snapshot
+
+
+def counters() -> Counters:
+    assert publish.current is not None
+    return publish.current.counters
+
+
+def test_counters_go_on_with_the_same_zones_and_begin_anew_with_others() -> None:
+    first = made_up(1, pools=3)
+    publish.publish(first)
+    before = counters()
+    assert before.pools == 3
+    publish.publish(with_pools(first))
+    assert counters() is before, "a health event changes no naming"
+    publish.publish(made_up(1, pools=4))
+    assert counters() is not before
+    assert counters().pools == 4
+
+
+def test_counters_that_are_given_are_taken() -> None:
+    wanted = Counters()
+    publish.publish(made_up(1), wanted)
+    assert counters() is wanted
+
+
+def with_pools(snapshot: Snapshot, *pools: object) -> Snapshot:
+    """*snapshot* after a health event."""
+    zones = cast(Any, snapshot).zones
+    return cast(Snapshot, SimpleNamespace(maps=object(), zones=zones, choices=SimpleNamespace(pools=pools)))
 
 
 def test_old_snapshot_goes_in_slices_and_whole() -> None:
@@ -70,7 +105,7 @@ def test_never_sweeps_what_is_current() -> None:
 def test_zones_shared_with_the_current_snapshot_stay() -> None:
     first = made_up(1000)
     shared = cast(Any, first).zones
-    second = cast(Snapshot, SimpleNamespace(maps=object(), zones=shared, choices=SimpleNamespace(pools=(Counted(),))))
+    second = with_pools(first, Counted())
     publish.publish(first)
     del first
     publish.publish(second)

@@ -40,7 +40,8 @@ class InProcess:
 
     def publish(self, built: Built, snapshot: Snapshot) -> None:
         """Answer from *snapshot* from now on."""
-        self._turn = Turn(snapshot, UDP, make_settings(built.loaded.config.server), time.time(), metrics.new_tally())
+        tally = metrics.new_tally(len(snapshot.zones.pools))
+        self._turn = Turn(snapshot, UDP, make_settings(built.loaded.config.server), time.time(), tally)
 
     def ask(self, query: bytes, peer: Address, draw: int) -> bytes | None:
         """The reply to *query*."""
@@ -161,17 +162,16 @@ class Server(AbstractContextManager["Server"]):
         self._settings, self._limits = settings, limits
         self.bound: tuple[Bound, ...] = bind_all([(address, 0) for address in LOOPBACK[: 1 + speaks_ipv6()]])
         self.ports = {6 if ":" in one.address else 4: one.port for one in self.bound}
-        self.tally = metrics.new_tally()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="server", daemon=True)
         self._thread.start()
         self._udp, self._tcp = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(PATIENCE)
 
     async def _start(self) -> tuple[list[UdpReader], TcpServer]:
-        readers = [UdpReader(one, answer, self._settings, self.tally) for one in self.bound]
+        readers = [UdpReader(one, answer, self._settings) for one in self.bound]
         for reader in readers:
             reader.start(asyncio.get_running_loop())
-        tcp = TcpServer(answer, self._settings, self._limits, self.tally)
+        tcp = TcpServer(answer, self._settings, self._limits)
         await tcp.start(self.bound)
         return readers, tcp
 

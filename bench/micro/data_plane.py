@@ -91,7 +91,7 @@ def workloads(snapshot: Snapshot) -> dict[str, Callable[[int], object]]:
     subnets = [opt_of(subnet_of(f"{a >> 24}.{a >> 16 & 255}.{a >> 8 & 255}.0/24")) for a in v4]
     ecs = [query_of("www.example.com.", opt=opt) for opt in subnets]
     absent = [query_of(f"{draw & 0xFFFFFFFF:08x}.example.com.") for draw in draws]
-    turn = Turn(snapshot, UDP, Settings(), 0.0, new_tally())
+    turn = Turn(snapshot, UDP, Settings(), 0.0, new_tally(len(snapshot.zones.pools)))
     www, two, static = (query_of(f"{label}.example.com.") for label in ("www", "two", "static"))
     bare, six, foreign = query_of("www.example.com.", opt=opt_of()), query_of("www.example.com.", AAAA), query_of("a.test.")
     table, clients = snapshot.maps.tables[0], [(0, 0, 0, 32, address) for address in v4]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .lookup import ALIAS, FAILED, NODATA, NXDOMAIN, RECORDS, REFERRAL, REFUSED, Client, Found, find
 from .metrics import DROPPED_RESPONSE, DROPPED_SHORT, FAMILY_STEP, QUERIES, RESPONSES, TRANSPORT_STEP, TRUNCATED
@@ -66,7 +66,7 @@ class Turn(NamedTuple):
     transport: int
     settings: Settings
     now: float
-    tally: Any  # an array("Q"), or whatever else can be indexed and added to
+    tally: list[int]
 
 
 def answer(turn: Turn, query: bytes, peer: bytes, draw: int) -> bytes | None:

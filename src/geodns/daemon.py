@@ -14,7 +14,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import metrics
 from .answer import Settings, answer
 from .compiler.images import find_images, find_state
 from .config.load import find_config, load_server
@@ -81,11 +80,10 @@ class Daemon:
     def __init__(self, path: Path, server: Server, bound: Sequence[Bound], state: Path | None) -> None:
         self._bound = bound
         self._loader = Loader(path, server, state, find_images(state, os.environ))
-        self._tally = metrics.new_tally()
         settings = make_settings(server)
         limits = TcpLimits(server.limits.tcp_clients, server.limits.tcp_clients_per_address, server.limits.tcp_idle)
-        self._udp = [UdpReader(one, answer, settings, self._tally) for one in bound]
-        self._tcp = TcpServer(answer, settings, limits, self._tally)
+        self._udp = [UdpReader(one, answer, settings) for one in bound]
+        self._tcp = TcpServer(answer, settings, limits)
         self._stopped, self._wanted = asyncio.Event(), asyncio.Event()
 
     async def run(self) -> int:

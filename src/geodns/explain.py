@@ -80,7 +80,8 @@ def explain(scene: Scene, question: Question) -> Explanation:
     """One question, told from the name to the reply. Raises DatabaseError."""
     asker = Asker.of(scene.settings, question.subnet, question.peer)
     hops = tuple(_tell_hops(scene, question, asker))
-    turn = Turn(scene.snapshot, TCP, scene.settings, time.time(), new_tally())  # TCP: where dig would end up with a long one
+    tally = new_tally(len(scene.snapshot.zones.pools))
+    turn = Turn(scene.snapshot, TCP, scene.settings, time.time(), tally)  # TCP: where dig would end up with a long one
     query = write_query(question.owner, question.rtype, question.subnet)
     reply = answer(turn, query, question.peer.packed, question.draw)
     return Explanation(

@@ -146,8 +146,8 @@ def _refused(outcome: Refusal, otherwise: str) -> LoadReport:
 async def find_maps(compiled: Handover) -> Maps:
     """The maps that are served, if they were made from the same; else those handed over, verified in a thread."""
     current = publish.current
-    if current is not None and current.maps.digest == compiled.maps_digest:
-        return current.maps
+    if current is not None and current.snapshot.maps.digest == compiled.maps_digest:
+        return current.snapshot.maps
     before = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL)
     try:

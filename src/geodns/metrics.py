@@ -1,13 +1,12 @@
 """Counters: their names, types and help texts, in one table; and the flat array that the data plane counts in.
 
-Knows which slot means what. Knows nothing of how they are shown, nor of what is counted elsewhere. A tally is an
-`array("Q")` with `len(SLOTS)` items; each thread has one of its own, and a scrape adds them up. What is computed for one
+Knows which slot means what. Knows nothing of how they are shown, nor of what is counted elsewhere. A tally is a
+list of numbers; each thread has one of its own, and a scrape adds them up. What is computed for one
 query is a slot number, so that counting costs one or two additions.
 """
 
 from __future__ import annotations
 
-from array import array
 from dataclasses import dataclass
 
 
@@ -68,6 +67,15 @@ TCP_CONNECTIONS = TRUNCATED + 6
 TCP_CLOSED = TRUNCATED + 7
 
 
-def new_tally() -> array[int]:
-    """A tally with every counter at 0."""
-    return array("Q", bytes(8 * len(SLOTS)))
+class Counters:
+    """What is counted under one naming of zones and pools: one tally for each thread that answers."""
+
+    def __init__(self, pools: int = 0) -> None:
+        self.pools = pools
+        self.tally = new_tally(pools)  # the main thread's
+        self.tallies = [self.tally]
+
+
+def new_tally(pools: int) -> list[int]:
+    """A tally with every counter at 0, for a snapshot with so many *pools*."""
+    return [0] * (len(SLOTS) + pools)

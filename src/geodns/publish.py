@@ -1,4 +1,4 @@
-"""The snapshot that is served now, and the only place that replaces it.
+"""The snapshot that is served now with its counters, and the only place that replaces them.
 
 Knows `current`, and how an old snapshot goes without holding up a query. Knows nothing of how snapshots are made or who
 answers from them. Readers take `current` once a batch (`publish.current`, never `from publish import current`).
@@ -8,21 +8,40 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator
+from typing import NamedTuple
 
+from .metrics import Counters
 from .snapshot import Snapshot
 
 SLICE = 500  # objects let go between two yields of `sweep`: well below a millisecond
 
-current: Snapshot | None = None  # None until the first one: nobody answers before
+
+class Current(NamedTuple):
+    """One reading gives both: what is counted by zone and pool fits one naming only."""
+
+    snapshot: Snapshot
+    counters: Counters
+
+
+current: Current | None = None  # None until the first one: nobody answers before
 _retired: deque[Snapshot] = deque()
 
 
-def publish(snapshot: Snapshot) -> None:
-    """Make *snapshot* the current one, in one assignment; the one before waits for `sweep`."""
+def publish(snapshot: Snapshot, counters: Counters | None = None) -> None:
+    """Make *snapshot* the current one, in one assignment; the one before waits for `sweep`.
+
+    Without *counters* those of before go on while the zones are the same, and new ones begin with new zones.
+    """
     global current
-    old, current = current, snapshot
+    old, current = current, Current(snapshot, counters or _find_counters(snapshot))
     if old is not None:
-        _retired.append(old)
+        _retired.append(old.snapshot)
+
+
+def _find_counters(snapshot: Snapshot) -> Counters:
+    if current is not None and current.snapshot.zones is snapshot.zones:
+        return current.counters
+    return Counters(len(snapshot.zones.pools))
 
 
 def sweep() -> Generator[None, None, None]:
@@ -34,10 +53,11 @@ def sweep() -> Generator[None, None, None]:
     while _retired:
         old = _retired.popleft()
         held: list[object] = []
-        if current is None or old.zones is not current.zones:
+        served = None if current is None else current.snapshot
+        if served is None or old.zones is not served.zones:
             held.extend(old.zones.names.values())
             held.extend(old.zones.pools)
-        if current is None or old.choices is not current.choices:
+        if served is None or old.choices is not served.choices:
             held.extend(old.choices.pools)
         del old
         while held:

@@ -66,7 +66,8 @@ def folder(tmp_path: Path) -> Path:
 def ask(built: Built, name: bytes = b"\x03www\x07example\x03com\x00", *, down: str = "") -> bytes:
     health = {("www", down, member): Condition(Verdict.DOWN) for member in ("192.0.2.1", "192.0.2.2")}
     query = b"\0\1\1\0\0\1\0\0\0\0\0\0" + name + b"\0\1\0\1"
-    turn = Turn(assemble(built, health), UDP, Settings(), NOW, new_tally())
+    snapshot = assemble(built, health)
+    turn = Turn(snapshot, UDP, Settings(), NOW, new_tally(len(snapshot.zones.pools)))
     reply = answer(turn, query, bytes((64, 1, 2, 3)), 0)
     assert reply is not None
     return reply

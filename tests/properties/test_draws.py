@@ -81,7 +81,7 @@ def healthy(built: Built) -> Snapshot:
 def ask(snapshot: Snapshot, name: str, client: IPv4Address, rtype: str = "A", draw: int = 0) -> tuple[list[str], int]:
     """The addresses for *client*/32 in the order of the reply, and the scope."""
     edns = opt(subnet(1, 32, client.packed))
-    turn = Turn(snapshot, UDP, Settings(), 0.0, metrics.new_tally())
+    turn = Turn(snapshot, UDP, Settings(), 0.0, metrics.new_tally(len(snapshot.zones.pools)))
     return read(answer(turn, query(f"{name}.example.com", rtype, edns=edns), b"\x7f\0\0\1", draw))
 
 

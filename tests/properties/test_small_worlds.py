@@ -49,7 +49,7 @@ def order_and_scope(made: Made, name: str, address: Address, source: int, peer: 
 
 def ask(made: Made, name: str, address: Address, source: int, draw: int = 0) -> tuple[frozenset[str], int]:
     """The addresses in the reply to a query for *address*/*source*, and its scope: octets to octets."""
-    turn = Turn(made.snapshot, UDP, Settings(), 0.0, metrics.new_tally())
+    turn = Turn(made.snapshot, UDP, Settings(), 0.0, metrics.new_tally(len(made.snapshot.zones.pools)))
     network = ip_network((address, source), strict=False)
     octets = network.network_address.packed[: (source + 7) // 8]
     edns = opt(subnet(1 if address.version == 4 else 2, source, octets))

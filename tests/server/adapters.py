@@ -34,11 +34,17 @@ needs_ipv6 = pytest.mark.skipif(not speaks_ipv6(), reason="this machine has no :
 @contextmanager
 def published(snapshot: Snapshot = SNAPSHOT) -> Iterator[None]:
     """*snapshot* is current, without passing through `publish`, which would want to free what was before."""
-    before, publish.current = publish.current, snapshot
+    before, publish.current = publish.current, publish.Current(snapshot, metrics.Counters())
     try:
         yield
     finally:
         publish.current = before
+
+
+def counted(slot: int) -> int:
+    """What the adapters have counted in *slot* since something was published."""
+    assert publish.current is not None
+    return publish.current.counters.tally[slot]
 
 
 @contextmanager

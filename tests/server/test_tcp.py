@@ -63,7 +63,7 @@ async def serving(
     answer: Answer = same, limits: TcpLimits = EASY, addresses: tuple[str, ...] = ("127.0.0.1",)
 ) -> AsyncIterator[Served]:
     bound = bind_all([(address, 0) for address in addresses])
-    server = TcpServer(answer, SETTINGS, limits, metrics.new_tally())
+    server = TcpServer(answer, SETTINGS, limits)
     await server.start(bound)
     served = Served(server, [one.port for one in bound])
     try:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import cast
 
 import pytest
-from tests.server.adapters import PATIENCE, SETTINGS, SNAPSHOT, bound_to, client, echo, needs_ipv6, published
+from tests.server.adapters import PATIENCE, SETTINGS, SNAPSHOT, bound_to, client, counted, echo, needs_ipv6, published
 
 from geodns import metrics, publish
 from geodns.answer import UDP, Turn
@@ -42,7 +42,7 @@ def asking(bound: Bound) -> Iterator[socket.socket]:
 
 
 def reading(bound: Bound, answer: Answer) -> UdpReader:
-    return UdpReader(bound, answer, SETTINGS, metrics.new_tally())
+    return UdpReader(bound, answer, SETTINGS)
 
 
 def look(asking: socket.socket) -> bytes:
@@ -83,7 +83,7 @@ def test_batch_is_received_then_answered_then_sent(bound: Bound, asking: socket.
 
 
 def test_one_snapshot_for_a_batch(bound: Bound, asking: socket.socket) -> None:
-    newer = cast(Snapshot, object())
+    newer = publish.Current(cast(Snapshot, object()), metrics.Counters())
     seen = []
 
     def publishing(turn: Turn, query: bytes, peer: bytes, draw: int) -> None:
@@ -96,7 +96,8 @@ def test_one_snapshot_for_a_batch(bound: Bound, asking: socket.socket) -> None:
     reader.serve_batch()
     asking.send(b"3")
     reader.serve_batch()
-    assert [turn.snapshot for turn in seen] == [SNAPSHOT, SNAPSHOT, newer]
+    assert [turn.snapshot for turn in seen] == [SNAPSHOT, SNAPSHOT, newer.snapshot]
+    assert seen[2].tally is newer.counters.tally
     assert seen[0] is seen[1]
     assert all(turn.transport == UDP and turn.settings is SETTINGS for turn in seen)
 
@@ -144,13 +145,12 @@ def test_reply_that_cannot_be_sent_holds_up_nobody(bound: Bound, asking: socket.
     def long(turn: Turn, query: bytes, peer: bytes, draw: int) -> bytes:
         return bytes(70000) if query == b"long" else query  # no datagram is so long
 
-    tally = metrics.new_tally()
-    reader = UdpReader(bound, long, SETTINGS, tally)
+    reader = reading(bound, long)
     for query in (b"before", b"long", b"after"):
         asking.send(query)
     assert reader.serve_batch() == 3
     assert [asking.recv(100) for _ in "ab"] == [b"before", b"after"]
-    assert tally[metrics.SEND_FAILURES] == 1
+    assert counted(metrics.SEND_FAILURES) == 1
 
 
 def failing(turn: Turn, query: bytes, peer: bytes, draw: int) -> bytes:
@@ -162,15 +162,14 @@ def failing(turn: Turn, query: bytes, peer: bytes, draw: int) -> bytes:
 def test_exception_is_counted_and_answered_servfail(
     bound: Bound, asking: socket.socket, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tally = metrics.new_tally()
-    reader = UdpReader(bound, failing, SETTINGS, tally)
+    reader = reading(bound, failing)
     for query in (QUERY, b"fine", QUERY, QUERY):
         asking.send(query)
     with caplog.at_level(logging.ERROR):
         assert reader.serve_batch() == 4
     servfail = bytes.fromhex("beef 8102 0000 0000 0000 0000")  # the id, QR, RD as asked, SERVFAIL
     assert [asking.recv(100) for _ in range(4)] == [servfail, b"fine", servfail, servfail]
-    assert tally[metrics.INTERNAL_ERRORS] == 3
+    assert counted(metrics.INTERNAL_ERRORS) == 3
     assert len(caplog.records) == 1, "a traceback for each packet would fill the disk"
     assert "ZeroDivisionError: a bug of ours" in caplog.text
     assert QUERY.hex() in caplog.text

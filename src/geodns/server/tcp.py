@@ -10,7 +10,6 @@ import asyncio
 import random
 import socket
 import time
-from array import array
 from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,8 +44,8 @@ class TcpLimits:
 class TcpServer:
     """All TCP listeners and the connections that they accepted."""
 
-    def __init__(self, answer: Answer, settings: Settings, limits: TcpLimits, tally: array[int]) -> None:
-        self.answer, self.settings, self.tally = answer, settings, tally
+    def __init__(self, answer: Answer, settings: Settings, limits: TcpLimits) -> None:
+        self.answer, self.settings = answer, settings
         self.draw = partial(random.Random().getrandbits, 64)  # seeded by the system
         self.failures = Failures()
         self.scratch = memoryview(bytearray(READ_SIZE))
@@ -60,6 +59,11 @@ class TcpServer:
     def clients(self) -> int:
         """Connections that are open now."""
         return len(self._open)
+
+    @property
+    def tally(self) -> list[int]:
+        """Where connections are counted now."""
+        return _read_current().counters.tally
 
     async def start(self, bound: Sequence[Bound]) -> None:
         """Accept from now on; a snapshot must have been published. Who connected earlier is waiting in the kernel."""
@@ -89,9 +93,8 @@ class TcpServer:
 
     def turn(self) -> Turn:
         """What is read once for a portion of queries."""
-        snapshot = publish.current
-        assert snapshot is not None, "start() comes after the first publish"
-        return Turn(snapshot, TCP, self.settings, time.time(), self.tally)
+        current = _read_current()
+        return Turn(current.snapshot, TCP, self.settings, time.time(), current.counters.tally)
 
     def enter(self, connection: Connection) -> None:
         """Count *connection* in; at a limit the one that did nothing for longest makes room (checklist T7, T8).
@@ -246,8 +249,14 @@ class Connection(asyncio.BufferedProtocol):
         try:
             return self._server.answer(turn, query, self._peer, self._server.draw())
         except Exception:
-            self._server.tally[metrics.INTERNAL_ERRORS] += 1
+            turn.tally[metrics.INTERNAL_ERRORS] += 1
             return self._server.failures.tell(query)
+
+
+def _read_current() -> publish.Current:
+    current = publish.current
+    assert current is not None, "start() comes after the first publish"
+    return current
 
 
 async def _let_loop_read() -> None:

@@ -10,7 +10,6 @@ import random
 import socket
 import struct
 import time
-from array import array
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from functools import partial
@@ -36,9 +35,9 @@ Ancillary = list[tuple[int, int, bytes]]
 class UdpReader:
     """One UDP socket, read whenever the loop sees queries in it."""
 
-    def __init__(self, bound: Bound, answer: Answer, settings: Settings, tally: array[int]) -> None:
+    def __init__(self, bound: Bound, answer: Answer, settings: Settings) -> None:
         self._socket, self._wildcard = bound.udp, bound.wildcard
-        self._answer, self._settings, self._tally = answer, settings, tally
+        self._answer, self._settings = answer, settings
         family = bound.udp.family
         self._pack = socket.inet_aton if family == socket.AF_INET else partial(socket.inet_pton, family)
         self._draw = partial(random.Random().getrandbits, 64)  # seeded by the system
@@ -80,9 +79,9 @@ class UdpReader:
         return self._serve_wildcard() if self._wildcard else self._serve_specific()
 
     def _turn(self) -> Turn:
-        snapshot = publish.current
-        assert snapshot is not None, "start() comes after the first publish"
-        return Turn(snapshot, UDP, self._settings, time.time(), self._tally)
+        current = publish.current
+        assert current is not None, "start() comes after the first publish"
+        return Turn(current.snapshot, UDP, self._settings, time.time(), current.counters.tally)
 
     def _serve_specific(self) -> int:
         turn, answer, pack, draw, receive, send = (
@@ -93,20 +92,20 @@ class UdpReader:
             for _ in range(BATCH):
                 batch.append(receive(QUERY_SIZE))  # noqa: PERF401 - the exception must leave what came before it
         except OSError as error:
-            self._count_receive(error)
+            _count_receive(turn, error)
         replies: list[tuple[bytes, Source]] = []
         for query, source in batch:
             try:
                 reply = answer(turn, query, pack(source[0]), draw())
             except Exception:
-                reply = self._failed(query)
+                reply = self._failed(turn, query)
             if reply is not None:
                 replies.append((reply, source))
         for reply, source in replies:
             try:
                 send(reply, source)
             except OSError:  # full buffer, port 0, unreachable: the client asks again, the others must not wait
-                self._tally[metrics.SEND_FAILURES] += 1
+                turn.tally[metrics.SEND_FAILURES] += 1
         return len(batch)
 
     def _serve_wildcard(self) -> int:
@@ -119,29 +118,30 @@ class UdpReader:
             for _ in range(BATCH):
                 batch.append(receive(QUERY_SIZE, INFO_SPACE))  # noqa: PERF401 - as above
         except OSError as error:
-            self._count_receive(error)
+            _count_receive(turn, error)
         replies: list[tuple[bytes, Ancillary, Source]] = []
         for query, ancillary, _, source in batch:
             try:
                 reply = answer(turn, query, pack(source[0]), draw())
             except Exception:
-                reply = self._failed(query)
+                reply = self._failed(turn, query)
             if reply is not None:
                 replies.append((reply, [_turned(*item) for item in ancillary], source))
         for reply, ancillary, source in replies:
             try:
                 send((reply,), ancillary, 0, source)
             except OSError:
-                self._tally[metrics.SEND_FAILURES] += 1
+                turn.tally[metrics.SEND_FAILURES] += 1
         return len(batch)
 
-    def _failed(self, query: bytes) -> bytes | None:
-        self._tally[metrics.INTERNAL_ERRORS] += 1
+    def _failed(self, turn: Turn, query: bytes) -> bytes | None:
+        turn.tally[metrics.INTERNAL_ERRORS] += 1
         return self._failures.tell(query)
 
-    def _count_receive(self, error: OSError) -> None:
-        if not isinstance(error, (BlockingIOError, InterruptedError)):  # those only say that the socket is empty
-            self._tally[metrics.RECEIVE_FAILURES] += 1
+
+def _count_receive(turn: Turn, error: OSError) -> None:
+    if not isinstance(error, (BlockingIOError, InterruptedError)):  # those only say that the socket is empty
+        turn.tally[metrics.RECEIVE_FAILURES] += 1
 
 
 def _turned(level: int, kind: int, info: bytes) -> tuple[int, int, bytes]:
