@@ -70,5 +70,21 @@ class StartError(GeodnsError):
     """The daemon cannot start: port in use, no permission, unknown user, state locked by another."""
 
 
+class TokenError(StartError):
+    """A file of the API's token that cannot be used; the text begins with its name."""
+
+
+class ControlError(GeodnsError):
+    """What was asked of a running daemon cannot be done; *status* is HTTP's word for why: 400, 404, 409 ..."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class UnreachableError(GeodnsError):
+    """No daemon answers; the text says where it was looked for."""
+
+
 class WireError(GeodnsError):
     """A message that breaks the rules of DNS; raised in ``wire/``, turned into an rcode by ``answer``."""

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped,unused-ignore]
 import pytest
 from tests.config.json_schema import accepts
 from tests.config.test_catalogue import CATALOGUE, read_case
@@ -155,10 +155,7 @@ def test_the_schema_is_json_and_every_definition_is_used() -> None:
     assert accepts(SCHEMA, {}) and not accepts(SCHEMA, [])
 
 
-@pytest.mark.skipif(importlib.util.find_spec("jsonschema") is None, reason="the package jsonschema is not installed")
 def test_another_validator_agrees() -> None:
-    import jsonschema  # type: ignore[import-not-found,import-untyped,unused-ignore]
-
     validator = jsonschema.Draft202012Validator(SCHEMA)
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     for text in FORMS:

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..config.model import Server
+from ..config.model_server import USUAL_STATE
 from ..errors import StartError
 
-USUAL_STATE = Path("/var/lib/geodns")
 KEPT = 2  # images: the one in use and the one before, so that going back costs nothing
 ABANDONED = 3600.0  # seconds after which a half-written file belongs to nobody
 

@@ -6,6 +6,8 @@ Knows its keys. Knows nothing of sockets.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, GetJsonSchemaHandler, WithJsonSchema, model_validator
@@ -177,7 +179,7 @@ class Server(Frozen):
     proxy_protocol: NotYet = None
     cookies: Annotated[Cookies | None, OFF] = None
     chaos: NotYet = None
-    api_token_file: NotYet = None
+    api_token_file: Annotated[FilePath | None, OFF] = None
     log: Log = Log()
     limits: Limits = Limits()
 
@@ -190,3 +192,32 @@ class Server(Frozen):
         if twice:
             raise ValueError(f"listen names {', '.join(sorted(twice))} twice with the same port")
         return self
+
+
+USUAL_STATE = Path("/var/lib/geodns")
+USUAL_RUNTIME = Path("/run/geodns")
+CONTROL = "control.sock"
+
+
+def find_control(server: Server, environ: Mapping[str, str]) -> Path | None:
+    """Where a daemon with this *server* puts its control socket; None where that is switched off.
+
+    The order is: what was written down, `$RUNTIME_DIRECTORY` (systemd sets it), the state directory.
+    """
+    if "control" in server.model_fields_set:
+        return server.control
+    runtime = environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    state = environ.get("STATE_DIRECTORY", "").split(":")[0]
+    return (Path(runtime) if runtime else server.state or Path(state or USUAL_STATE)) / CONTROL
+
+
+def find_controls(server: Server | None, environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Where a client looks for the control socket, best first; *server* is that of its configuration, if it has one.
+
+    The daemon may have been started by systemd, whose variables a shell does not have: so its usual folders count too.
+    """
+    if server is not None and "control" in server.model_fields_set:
+        return (server.control,) if server.control is not None else ()
+    found = [find_control(server, environ)] if server is not None else []
+    found += [folder / CONTROL for folder in (USUAL_RUNTIME, USUAL_STATE)]
+    return tuple(dict.fromkeys(path for path in found if path is not None))
