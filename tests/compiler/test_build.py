@@ -294,7 +294,7 @@ def test_handover_that_is_cut_off_is_an_error(octets: bytes) -> None:
 
 
 def compile_now(path: Path, images: Path | None = None, limit: float = 60.0) -> Handover | Refusal:
-    return asyncio.run(compile_in_child(path, None, images, limit))
+    return asyncio.run(compile_in_child(path, None, images, limit=limit))
 
 
 def test_child_hands_over_what_build_makes(config: Path, folder: Path) -> None:

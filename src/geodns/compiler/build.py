@@ -10,10 +10,14 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from glob import has_magic
+from itertools import takewhile
 from pathlib import Path
 
 from ..config.check import check_config
+from ..config.files import Files, digest_files
 from ..config.load import Loaded, is_wrong, read_config, sort_complaints
+from ..config.model import Config
 from ..errors import Complaint, ConfigError, ImageError, Place, Severity
 from ..geo.place import Sources, find_sources
 from ..geo.status import read_status
@@ -22,7 +26,8 @@ from ..image_maps import read_countries, read_maps
 from ..image_zones import read_zones
 from ..snapshot import Snapshot, Zones
 from .choices import build_choices
-from .handover import Handover
+from .diff import Comparison, Side, compare_maps
+from .handover import Handover, Old, pack_config, unpack_config
 from .images import image_path, read_image, write_image
 from .maps import build_maps, maps_digest
 from .naming import Naming, name_parts
@@ -38,6 +43,7 @@ class Built:
     """A configuration, compiled: everything that a snapshot is assembled from, but health."""
 
     loaded: Loaded
+    sources: Sources
     complaints: tuple[Complaint, ...]  # warnings; an error would have been raised
     naming: Naming
     digest: bytes  # of all that the maps were made from
@@ -72,13 +78,20 @@ class Built:
         )
 
 
-def build(path: Path, images: Path | None, last_serials: Mapping[str, int] | None = None, now: float | None = None) -> Built:
+def build(
+    path: Path,
+    images: Path | None,
+    last_serials: Mapping[str, int] | None = None,
+    now: float | None = None,
+    files: Files | None = None,
+) -> Built:
     """Compile the configuration at *path*; maps are looked for in the folder *images*, and kept there.
 
     *last_serials*: by zone, the serial served last. *now*: seconds since 1970, by which data are old (default: the
-    clock). Raises ConfigError with all complaints of all parts, DatabaseError for a database that cannot be used.
+    clock). *files*: what the configuration is read from (default: the disk). Raises ConfigError with all complaints of all
+    parts, DatabaseError for a database that cannot be used.
     """
-    loaded = read_config(path)
+    loaded = read_config(path, files)
     complaints = [*loaded.complaints, *check_config(loaded)]
     naming = None if is_wrong(complaints) else name_parts(loaded.config)
     zones, more = build_zones(loaded, naming, last_serials)
@@ -95,7 +108,7 @@ def build(path: Path, images: Path | None, last_serials: Mapping[str, int] | Non
         trouble += _keep_image(images, digest, maps)
     kept = None if images is None else image_path(images, digest)
     everything = (*sort_complaints(complaints, loaded.files), *trouble)
-    return Built(loaded, everything, naming, digest, maps, zones, kept if kept and kept.exists() else None, found)
+    return Built(loaded, sources, everything, naming, digest, maps, zones, kept if kept and kept.exists() else None, found)
 
 
 def assemble(built: Built, health: Health | None = None) -> Snapshot:
@@ -109,9 +122,47 @@ def hand_over(built: Built) -> Handover:
     """What the daemon needs of *built*."""
     config = built.loaded.config.model_copy(update={"zones": {}})
     how = "maps from the image" if built.found else "maps compiled"
+    taken, sources = built.loaded.reader.taken, built.sources
     return Handover(
-        config, built.complaints, built.zones, built.image or built.maps, built.digest, f"{built.counts}; {how}"
-    )  # fmt: skip
+        config=config,
+        complaints=built.complaints,
+        zones=built.zones,
+        maps=built.image or built.maps,
+        maps_digest=built.digest,
+        summary=f"{built.counts}; {how}",
+        files=tuple(taken),
+        folders=_find_folders(built.loaded.reader),
+        databases=(*sources.places, *([sources.asn] if sources.asn else [])),
+        digest=digest_files(taken.values()),
+        packed=pack_config(config),
+    )
+
+
+def compare(old: Old, built: Built) -> Comparison:
+    """What would move if *built* took the place of *old*. Raises ImageError where the maps of *old* are gone."""
+    config, maps = unpack_config(old.packed), old.maps
+    if isinstance(maps, Path):
+        try:
+            octets = maps.read_bytes()
+        except OSError as error:
+            raise ImageError(f"{maps}: {error.strerror}") from error
+    else:
+        octets = maps
+    return compare_maps(_make_side(config, octets), _make_side(built.loaded.config, built.maps))
+
+
+def _make_side(config: Config, octets: bytes) -> Side:
+    name = "maps block"
+    return Side(config, name_parts(config), read_maps(octets, name), read_countries(octets, name))
+
+
+def _find_folders(reader: Files) -> tuple[Path, ...]:
+    """Where a file that comes or goes changes what an `include` finds: the folders before the first wildcard."""
+    found: dict[Path, None] = {}
+    for folder, pattern in reader.matched:
+        plain = takewhile(lambda part: not has_magic(part), Path(pattern).parts)
+        found[folder.joinpath(*plain)] = None
+    return tuple(found)
 
 
 def _find_image(images: Path | None, digest: bytes) -> tuple[bytes, list[Complaint]]:

@@ -12,30 +12,43 @@ import sys
 from pathlib import Path
 
 from ..errors import GeodnsError
-from .handover import Handover, Refusal, refuse, unpack
+from .handover import Handover, Old, Refusal, pack_old, refuse, unpack
 
 COMPILE_LIMIT = 900.0  # seconds: several times what the largest databases take on a slow machine
+PORTION = 1 << 16  # octets written at once, which is what a pipe holds
 
 
 async def compile_in_child(
-    path: Path, state: Path | None, images: Path | None, limit: float = COMPILE_LIMIT
+    path: Path,
+    state: Path | None,
+    images: Path | None,
+    *,
+    old: Old | None = None,
+    last_good: bool = False,
+    limit: float = COMPILE_LIMIT,
 ) -> Handover | Refusal:
     """Compile the configuration at *path* in a process of its own; whatever goes wrong is a `Refusal`, never a hang.
 
-    Cancelling ends the process too.
+    With *old* it is compared with what is served; with *last_good* the copies kept in *state* are compiled in place of the
+    files. Cancelling ends the process too.
     """
+    sent = pack_old(old) if old else b""
     command = [sys.executable, "-P", "-m", "geodns.compiler", str(path)]
     command += [f"--state={state}"] if state else []
     command += [f"--images={images}"] if images else []
+    command += [f"--old={len(sent)}"] if sent else []
+    command += ["--last-good"] if last_good else []
     try:
         process = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True
         )
     except OSError as error:
         return Refusal((f"cannot start the compiler, {sys.executable}: {error.strerror}",), 1)
+    assert process.stdin is not None
     assert process.stdout is not None
     try:
         async with asyncio.timeout(limit):
+            await _send(process.stdin, sent)
             octets = await process.stdout.read()
             status = await process.wait()
     except TimeoutError:
@@ -50,6 +63,20 @@ async def compile_in_child(
         return unpack(octets)
     except GeodnsError as error:
         return refuse(error)
+
+
+async def _send(stdin: asyncio.StreamWriter, octets: bytes) -> None:
+    """Write *octets* in portions, since a writer that holds megabytes moves them all at each step.
+
+    A child that has ended takes no more; its status says why.
+    """
+    view = memoryview(octets)
+    try:
+        for start in range(0, len(view), PORTION):
+            stdin.write(view[start : start + PORTION])
+            await stdin.drain()
+    except (BrokenPipeError, ConnectionResetError):
+        return
 
 
 def _describe(status: int) -> str:

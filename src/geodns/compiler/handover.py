@@ -1,7 +1,7 @@
 """What the compiler's process hands to the daemon, and how it crosses the pipe.
 
-Knows the two outcomes. Knows nothing of processes, nor of how they come about. Pickle is right here and only here:
-both ends are this program, in this version, and the child is our own.
+Knows the two outcomes, and what goes the other way for a comparison. Knows nothing of processes, nor of how outcomes come
+about. Pickle is right here and only here: both ends are this program, in this version, and the child is our own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..config.model import Config
 from ..errors import Complaint, GeodnsError
+from .diff import Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,27 @@ class Handover:
     maps: Path | bytes  # the image file, or the block itself where no folder could be had
     maps_digest: bytes  # of the sources: `Maps.digest` when it is read
     summary: str  # "1 zone, 1 service, 2 datacenters; image found"
+    files: tuple[Path, ...]  # all that was read, absolute: the configuration, includes, networks_file, master files
+    folders: tuple[Path, ...]  # where the patterns of `include` look: a new file there is a change
+    databases: tuple[Path, ...]  # the GeoIP files, the packaged one too
+    digest: str  # of the contents of `files`, hexadecimal: the same on all nodes that have the same
+    packed: bytes  # `config` once more, as `Old` wants it: the daemon never spends time on packing it
+    comparison: Comparison | None = None  # with `Old`, where that was given
+    staged: Path | None = None  # copies of `files` for `last_good.keep`; None where they could not be made
+    last_good: bool = False  # compiled from the copies, because the files themselves are broken
+
+    @property
+    def old(self) -> Old:
+        """What the next compilation compares with, once this is served."""
+        return Old(self.packed, self.maps)
+
+
+@dataclass(frozen=True, slots=True)
+class Old:
+    """What is served, for the comparison with what is compiled."""
+
+    packed: bytes  # its configuration, see `pack_config`
+    maps: Path | bytes  # the image file or the block
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +65,30 @@ def refuse(error: GeodnsError) -> Refusal:
 def pack(outcome: Handover | Refusal) -> bytes:
     """*outcome* in octets, for `unpack` of the same program."""
     return pickle.dumps(outcome, protocol=5)
+
+
+def pack_old(old: Old) -> bytes:
+    """*old* in octets, for `unpack_old` of the same program."""
+    return pickle.dumps(old, protocol=5)
+
+
+def unpack_old(octets: bytes) -> Old:
+    """What `pack_old` packed, from our own parent."""
+    found = pickle.loads(octets)  # noqa: S301 - see above
+    assert isinstance(found, Old)
+    return found
+
+
+def pack_config(config: Config) -> bytes:
+    """A configuration without zones in octets, for `unpack_config` of the same program."""
+    return pickle.dumps(config, protocol=5)
+
+
+def unpack_config(octets: bytes) -> Config:
+    """What `pack_config` packed."""
+    found = pickle.loads(octets)  # noqa: S301 - see above
+    assert isinstance(found, Config)
+    return found
 
 
 def unpack(octets: bytes) -> Handover | Refusal:
