@@ -12,8 +12,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields, is_dataclass
-from fractions import Fraction
 from ipaddress import ip_address
 from pathlib import Path
 from secrets import randbits
@@ -23,6 +21,7 @@ import typer
 
 from . import __version__
 from .errors import Complaint, ConfigError, DatabaseError, GeodnsError, Place, Severity
+from .jsonform import to_json
 from .present import count_complaints, show_comparison, show_databases, show_explanation, show_location
 
 T = TypeVar("T")
@@ -88,19 +87,10 @@ def show_complaints(complaints: Sequence[Complaint], write: Callable[[str], obje
 def show(facts: Any, lines: Callable[[Any], Iterable[str]], as_json: bool) -> None:
     """*facts* as JSON, or as *lines* puts them."""
     if as_json:
-        print(json.dumps(facts, default=plain, indent=2, ensure_ascii=False))
+        print(to_json(facts))
     else:
         for line in lines(facts):
             print(line)
-
-
-def plain(value: Any) -> Any:
-    """What JSON has no form for: facts become objects, what follows from them included, fractions numbers, the rest text."""
-    if is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in fields(value)]
-        names += [name for name, member in vars(type(value)).items() if isinstance(member, property)]
-        return {name: getattr(value, name) for name in names}
-    return float(value) if isinstance(value, Fraction) else str(value)
 
 
 def or_usage(parse: Callable[..., T], *arguments: object) -> T:
