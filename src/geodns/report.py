@@ -81,6 +81,22 @@ class ProberReport:
     frozen: tuple[tuple[str, float], ...]  # ("IPv4", since): families whose verdicts the blind-checker guard holds
 
 
+PROBE_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class CheckCount:
+    """One check and one verdict: what was counted since the daemon's start, over all targets of the check."""
+
+    check: str  # its name in the configuration
+    type: str  # http, tcp, ...
+    verdict: str  # up, down, unknown
+    probes: int  # so many said this
+    seconds: float  # how long those took together
+    buckets: tuple[int, ...]  # those up to each of PROBE_BOUNDS and above the one before; then the longer ones
+    transitions: int  # so many times a target's verdict became this
+
+
 @dataclass(frozen=True, slots=True)
 class ConfigReport:
     """What is served, and how the last reload went."""
