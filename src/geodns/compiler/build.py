@@ -22,6 +22,7 @@ from ..errors import Complaint, ConfigError, ImageError, Place, Severity
 from ..geo.place import Sources, find_sources
 from ..geo.status import read_status
 from ..health.state import Health
+from ..health.targets import build_targets
 from ..image_maps import read_countries, read_maps
 from ..image_zones import read_zones
 from ..snapshot import Snapshot, Zones
@@ -126,6 +127,7 @@ def hand_over(built: Built) -> Handover:
     return Handover(
         config=config,
         complaints=built.complaints,
+        plan=build_targets(config),
         zones=built.zones,
         maps=built.image or built.maps,
         maps_digest=built.digest,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..config.model import Config
 from ..errors import Complaint, GeodnsError
+from ..health.targets import Plan
 from .diff import Comparison
 
 
@@ -21,6 +22,7 @@ class Handover:
 
     config: Config  # without its zones: a hundred thousand names as objects would stall the daemon; they are in the block
     complaints: tuple[Complaint, ...]  # warnings
+    plan: Plan  # what is probed, and every member
     zones: bytes  # the block
     maps: Path | bytes  # the image file, or the block itself where no folder could be had
     maps_digest: bytes  # of the sources: `Maps.digest` when it is read

@@ -1,13 +1,13 @@
 """What is known of a member's health, without any I/O.
 
-Knows verdicts, thresholds and what one result changes. Knows nothing of probes, clocks, files or operators; time is an
-argument.
+Knows verdicts, thresholds, what one result changes and what several checks say together. Knows nothing of probes, clocks,
+files or operators; time is an argument.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -53,6 +53,7 @@ class Outcome(NamedTuple):
 class State:
     """What is known of one target. Times are seconds since 1970."""
 
+    # `note` fills these in their order.
     verdict: Verdict = Verdict.UNKNOWN
     streak: int = 0  # results in a row that contradict the verdict
     since: float = 0.0  # when the verdict began
@@ -66,28 +67,57 @@ class State:
     restored: bool = False  # from the run before; nothing was seen since
 
 
+class Saved(NamedTuple):
+    """A state as it is kept over a restart."""
+
+    key: str  # of the target
+    subject: str  # of the target: found by it when only the schedule has changed
+    state: State
+
+
 def observe(state: State, outcome: Outcome, rise: int, fall: int, now: float) -> State:
-    """*state* after *outcome*, which came at *now*.
+    """*state* after *outcome*, which came at *now* (seconds since 1970).
 
     Consecutive counts: *rise* successes bring a target up, *fall* failures take it down; whoever is unknown takes its first
     result at once, and a result that cannot say anything makes it unknown.
     """
-    ok = outcome.verdict is Verdict.UP
-    seen = replace(
-        state,
-        probed=now,
-        text=outcome.text,
-        seconds=outcome.seconds,
-        weight=outcome.weight,
-        restored=False,
-        successes=state.successes + ok,
-        failures=state.failures + (outcome.verdict is Verdict.DOWN),
-        failure=outcome.text if outcome.verdict is Verdict.DOWN else state.failure,
-    )
-    if outcome.verdict is state.verdict:
-        return replace(seen, streak=0)
+    said = outcome.verdict
+    if said is state.verdict:
+        return note(state, outcome, now, state.verdict, 0, state.since)
     streak = state.streak + 1
-    needed = rise if ok else fall
-    if Verdict.UNKNOWN not in (outcome.verdict, state.verdict) and streak < needed:
-        return replace(seen, streak=streak)
-    return replace(seen, verdict=outcome.verdict, streak=0, since=now)
+    needed = rise if said is Verdict.UP else fall
+    if said is not Verdict.UNKNOWN and state.verdict is not Verdict.UNKNOWN and streak < needed:
+        return note(state, outcome, now, state.verdict, streak, state.since)
+    return note(state, outcome, now, said, 0, now)
+
+
+def note(state: State, outcome: Outcome, now: float, verdict: Verdict, streak: int, since: float) -> State:
+    """*state* with the facts of *outcome*, and a verdict that the caller decided on: `observe`, or who does not count it.
+
+    Written out, because `dataclasses.replace` costs four times as much and this runs for every probe.
+    """
+    failed = outcome.verdict is Verdict.DOWN
+    return State(
+        verdict,
+        streak,
+        since,
+        now,
+        outcome.text,
+        outcome.text if failed else state.failure,
+        outcome.seconds,
+        state.successes + (outcome.verdict is Verdict.UP),
+        state.failures + failed,
+        outcome.weight,
+        False,
+    )
+
+
+def combine(verdicts: Iterable[Verdict]) -> Verdict:
+    """What the checks of one member say together: all must pass. Without any check it is up."""
+    worst = Verdict.UP
+    for verdict in verdicts:
+        if verdict is Verdict.DOWN:
+            return verdict
+        if verdict is Verdict.UNKNOWN:
+            worst = verdict
+    return worst
