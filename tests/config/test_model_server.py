@@ -1,51 +1,53 @@
-"""Where the control socket is, for the daemon and for those who look for it."""
+"""The `server` section: values with forms of their own."""
 
 from __future__ import annotations
 
-from itertools import product
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from geodns.config.model import Server
-from geodns.config.model_server import find_control, find_controls
-
-RUNTIME = {"RUNTIME_DIRECTORY": "/run/here:/run/there"}
-STATE = {"STATE_DIRECTORY": "/state/here"}
-
-
-@pytest.mark.parametrize(
-    ("written", "environ", "expected"),
-    [
-        ({"control": "/a/b.sock", "state": "/s"}, RUNTIME | STATE, "/a/b.sock"),
-        ({"control": None}, RUNTIME | STATE, None),
-        ({"state": "/s"}, RUNTIME | STATE, "/run/here/control.sock"),
-        ({"state": "/s"}, STATE, "/s/control.sock"),
-        ({}, STATE, "/state/here/control.sock"),
-        ({}, {}, "/var/lib/geodns/control.sock"),
-    ],
-)
-def test_the_daemon_takes_the_first_that_there_is(
-    written: dict[str, str | None], environ: dict[str, str], expected: str | None
-) -> None:
-    found = find_control(Server.model_validate(written), environ)
-    assert (None if found is None else str(found)) == expected
+from geodns.config.load import load_server
+from geodns.config.model_server import RAREST, QueryLog, parse_sample, parse_size
 
 
 @pytest.mark.parametrize(
-    ("written", "environ"),
-    [*product(({}, {"state": "/s"}, {"control": "/c"}, {"control": None}), ({}, RUNTIME, STATE, RUNTIME | STATE))],
+    ("text", "share"), [("1", 1.0), ("4", 0.25), ("100%", 1.0), ("2.5%", 0.025), (".5%", 0.005), (str(RAREST), 1 / RAREST)]
 )
-def test_a_client_looks_first_where_the_daemon_with_the_same_environment_is(
-    written: dict[str, str | None], environ: dict[str, str]
-) -> None:
-    server = Server.model_validate(written)
-    there, looked = find_control(server, environ), find_controls(server, environ)
-    assert looked[:1] == (() if there is None else (there,))
+def test_a_sample_is_one_in_so_many_or_a_percentage(text: str, share: float) -> None:
+    assert parse_sample(text) == pytest.approx(share)
 
 
-def test_a_client_finds_a_daemon_of_systemd_from_a_shell() -> None:
-    """Which has none of its variables, be there a configuration or not."""
-    usual = Path("/run/geodns/control.sock")
-    assert usual in find_controls(Server(), {}) and usual in find_controls(None, {})
-    assert find_controls(Server.model_validate({"control": "/c"}), {}) == (Path("/c"),), "what was written is no guess"
+@given(st.text(max_size=8) | st.from_regex(r"[0-9.]{0,8}%?", fullmatch=True))
+def test_a_sample_is_always_a_share_or_refused(text: str) -> None:
+    try:
+        share = parse_sample(text)
+    except ValueError as error:
+        assert "must" in str(error)
+    else:
+        assert 1 / RAREST <= share <= 1
+
+
+@pytest.mark.parametrize(
+    ("text", "octets"),
+    [("100MB", 10**8), ("1 GiB", 2**30), ("128kib", 2**17), ("100KB", 10**5), ("1000gb", 10**12), ("2 mB", 2 * 10**6)],
+)
+def test_sizes(text: str, octets: int) -> None:
+    assert parse_size(text) == octets
+
+
+@pytest.mark.parametrize("text", ["99kB", "1001GB", "100", "1TB", "-1MB", "1.5MB", "MB", ""])
+def test_what_is_no_size_or_none_that_makes_sense(text: str) -> None:
+    with pytest.raises(ValueError, match="must"):
+        parse_size(text)
+
+
+def test_the_query_log_is_a_path_beside_the_file_or_a_mapping(tmp_path: Path) -> None:
+    path = tmp_path / "geodns.yaml"
+    path.write_text("server: {query_log: queries.json}\n")
+    assert load_server(path).query_log == QueryLog(path=tmp_path / "queries.json")
+    path.write_text("server: {query_log: {path: /q, sample: 50%, max_size: off}, watch: on}\n")
+    server = load_server(path)
+    assert server.query_log == QueryLog(path=Path("/q"), sample=0.5, max_size=None)
+    assert server.watch

@@ -24,6 +24,7 @@ BESIDE: dict[str, dict[str, str]] = {
     "datacenters.NAME": {"coordinates": "[1, 2]"},
     "maps.NAME.rules[]": {"order": "[a]"},
     "server.backend": {"path": "x"},
+    "server.query_log": {"path": "x"},
     "services.NAME": {"pools": "{a: [192.0.2.1]}"},
     "services.NAME.ttl": {"min": "30", "max": "30"},
     "services.NAME.pools.DATACENTER[]": {"address": "192.0.2.1"},

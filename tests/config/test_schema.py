@@ -82,6 +82,9 @@ FORMS = [
     "server: {client_subnet: 10.0.0.0/8, backend: /run/x.sock, user: ~, state: off, control: , cookies: off}",
     "server: {backend: {path: x, mode: 0660}, log: {level: DEBUG, format: Json}, limits: {tcp_idle: 500ms}}",
     "server: {query_log: off, proxy_protocol: no, cookies: {secret_file: ~}, api_token_file: false, watch: 'off'}",
+    "server: {query_log: /var/log/q, watch: Yes}",
+    "server: {query_log: {path: q, sample: 100, v4_prefix: 0, v6_prefix: '128', max_size: 64 MiB, keep: 0}}",
+    "server: {query_log: {path: q, sample: 2.5%, max_size: off}}",
     "server:\ngeoip:\ndatacenters:\nmaps:\nchecks:\nservices:\nzones:\nhealth:\ninclude:\nx-any: {thing: [1]}",
     "geoip: {database: [a.mmdb, builtin], asn: off, networks: {10.0.0.0/8: {asn: AS5}, '::/0': {city: 7, country: no}}}",
     "datacenters: {ams: {coordinates: ['52.37', 4.90], bias: '-5', drain: Yes}}",
@@ -138,7 +141,10 @@ def test_every_form_of_every_key_is_valid(text: str, tmp_path: Path) -> None:
         "zones: {a.b: {records: {a: 5}}}",
         "health: {startup_wait: 10}",
         "server: {watch: [no]}",
-        "server: {query_log: /var/log/q}",
+        "server: {query_log: {sample: 5}}",
+        "server: {query_log: {path: q, sample: 0.5}}",
+        "server: {query_log: {path: q, max_size: 5}}",
+        "server: {query_log: {path: q, v4_prefix: 33}}",
     ],
 )
 def test_mistakes_that_an_editor_can_see_are_not_valid(text: str, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from .fields import (
     TEXT_SCHEMA,
     Address,
     FilePath,
+    Flag,
     Network,
     NotYet,
     Port,
@@ -30,9 +31,15 @@ from .fields import (
 )
 from .frozen import Frozen
 from .model_checks import DAY
-from .scalars import duration, one_value, parse_flag, parse_network, split_port, whole
+from .scalars import TRUE_WORDS, duration, one_value, parse_flag, parse_network, parse_number, split_port, whole
 from .tree import describe
 
+RAREST = 1_000_000  # at least one query in so many is sampled
+LEAST_SIZE, MOST_SIZE = 100_000, 10**12  # octets of the query log, before it is rotated
+_SAMPLE_SCHEMA: Schema = {
+    "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^([0-9]+|[+]?[0-9.]+([eE][+-]?[0-9]+)?%)$"}]
+}
+_SIZE_SCHEMA: Schema = {"type": "string", "pattern": r"^[0-9]+\s?[kKmMgG][iI]?[bB]$"}
 Count = Annotated[int, BeforeValidator(whole(1, 1_000_000)), WithJsonSchema(whole_schema(1, 1_000_000))]
 
 
@@ -147,11 +154,59 @@ def parse_client_subnet(given: Any) -> Any:
     return tuple(parse_network(network) for network in (given if isinstance(given, (list, tuple)) else [given]))
 
 
-def parse_watch(given: Any) -> Any:
-    """Off: nothing else is built yet."""
-    if parse_flag(given) is True:
-        raise ValueError("this version has no such feature; must be false")
-    return False
+def parse_sample(given: Any) -> Any:
+    """A whole number, one in so many, or a percentage; a share, above 0 and up to 1."""
+    text = one_value(given)
+    if not isinstance(text, str):
+        return text
+    if text.endswith("%"):
+        share = parse_number(text[:-1]) / 100
+        if not 1 / RAREST <= share <= 1:
+            raise ValueError(f"must be {100 / RAREST:f}%..100%, got {text}")
+        return share
+    if not re.fullmatch("[0-9]{1,20}", text):
+        raise ValueError(f"must be N, for one query in N, or a percentage like 2.5%, got {describe(text)}")
+    return 1 / whole(1, RAREST)(text)
+
+
+def parse_size(given: Any) -> Any:
+    """Octets, with a unit: kB MB GB (powers of 1000) or KiB MiB GiB (of 1024), in any case."""
+    text = one_value(given)
+    if not isinstance(text, str):
+        return text
+    match = re.fullmatch(r"([0-9]{1,12})\s?([kmg]i?b)", text.lower())
+    if match is None:
+        raise ValueError(f"must be a size like 100MB or 64MiB, got {describe(text)}")
+    size = int(match[1]) * (1024 if match[2][1] == "i" else 1000) ** ("kmg".index(match[2][0]) + 1)
+    if not LEAST_SIZE <= size <= MOST_SIZE:
+        raise ValueError(f"must be 100kB..1000GB, got {text}")
+    return size
+
+
+Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
+
+
+class QueryLog(Frozen):
+    """Where sampled queries are written, how many, and how much of a client is told."""
+
+    path: FilePath
+    sample: Annotated[float, BeforeValidator(parse_sample), WithJsonSchema(_SAMPLE_SCHEMA)] = 1.0  # a share
+    v4_prefix: Annotated[int, BeforeValidator(whole(0, 32)), WithJsonSchema(whole_schema(0, 32))] = 24
+    v6_prefix: Annotated[int, BeforeValidator(whole(0, 128)), WithJsonSchema(whole_schema(0, 128))] = 48
+    max_size: Annotated[Size | None, OFF] = 100_000_000  # octets
+    keep: Annotated[int, BeforeValidator(whole(0, 1000)), WithJsonSchema(whole_schema(0, 1000))] = 5  # rotated files
+
+    @model_validator(mode="before")
+    @classmethod
+    def read_text(cls, given: Any) -> Any:
+        """A bare path; not ``on``, which would be a file of that name."""
+        if isinstance(given, str) and given.lower() in TRUE_WORDS:
+            raise ValueError(f"must be a path, or a mapping with one, got {describe(given)}")
+        return {"path": given} if isinstance(given, str) else given
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "string"}, handler.resolve_ref_schema(handler(core))]}
 
 
 ClientSubnet = Annotated[
@@ -174,8 +229,8 @@ class Server(Frozen):
     user: Annotated[Text | None, OFF] = None
     nsid: Annotated[Annotated[bytes, BeforeValidator(parse_nsid), WithJsonSchema(TEXT_SCHEMA)] | None, OFF] = None
     client_subnet: ClientSubnet = True
-    watch: Annotated[bool, BeforeValidator(parse_watch), WithJsonSchema({"type": ["boolean", "string"]})] = False
-    query_log: NotYet = None
+    watch: Flag = False
+    query_log: Annotated[QueryLog | None, OFF] = None
     proxy_protocol: NotYet = None
     cookies: Annotated[Cookies | None, OFF] = None
     chaos: NotYet = None
