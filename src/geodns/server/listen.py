@@ -67,16 +67,17 @@ def bind_all(addresses: Sequence[tuple[str, int]]) -> tuple[Bound, ...]:
 
 
 def _bind(address: str, port: int) -> Bound:
-    tcp = _open(address, port, socket.SOCK_STREAM)
+    tcp = open_listener("server.listen", address, port, socket.SOCK_STREAM)
     try:
-        udp = _open(address, tcp.getsockname()[1], socket.SOCK_DGRAM)
+        udp = open_listener("server.listen", address, tcp.getsockname()[1], socket.SOCK_DGRAM)
     except BaseException:
         tcp.close()
         raise
     return Bound(address, tcp.getsockname()[1], udp, tcp)
 
 
-def _open(address: str, port: int, kind: socket.SocketKind) -> socket.socket:
+def open_listener(key: str, address: str, port: int, kind: socket.SocketKind) -> socket.socket:
+    """A socket that is bound, not blocking and, for TCP, listens. Raises StartError, which begins with *key*."""
     name = "TCP" if kind is socket.SOCK_STREAM else "UDP"
     try:
         # numeric only: it fills in the scope of fe80::1%eth0, and asks no resolver (octets, or the idna codec is loaded)
@@ -93,7 +94,7 @@ def _open(address: str, port: int, kind: socket.SocketKind) -> socket.socket:
     except OSError as error:  # also socket.gaierror
         hint = f" ({HINTS[error.errno]})" if error.errno in HINTS else ""
         place = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-        raise StartError(f"server.listen: {place}: cannot listen on {name}: {error.strerror}{hint}") from error
+        raise StartError(f"{key}: {place}: cannot listen on {name}: {error.strerror}{hint}") from error
     return opened
 
 

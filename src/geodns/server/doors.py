@@ -1,0 +1,137 @@
+"""Binding of the doors for operators: HTTP, and the control socket.
+
+Knows what a stale socket file is, whose the control socket must be, and which failure is worth a start. Knows nothing of
+what is said over them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import socket
+import stat
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import StartError
+from .listen import open_listener
+
+WAITING = 32  # connections that may wait to be accepted on the control socket
+LONGEST = 107  # octets of a socket's path: sun_path in unix(7) has 108, the last a zero
+OWNER_ONLY = 0o177  # the umask under which the control socket is made, so that at no moment others may connect
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What is bound: listening sockets that do not block, or None; and what could not be had, a line each."""
+
+    http: socket.socket | None = None
+    control: socket.socket | None = None
+    warnings: tuple[str, ...] = ()
+
+    def close(self) -> None:
+        for one in (self.http, self.control):
+            if one is not None:
+                one.close()
+
+
+def bind_doors(http: tuple[str, int] | None, control: Path | None, user: str | None, written: Collection[str]) -> Doors:
+    """Bind *http* (address, port) and *control*, which will be *user*'s; None is not wanted.
+
+    *written* holds the keys of `server` that the configuration names: what is only a default and cannot be had is a
+    warning. Raises StartError for the others, with nothing left bound.
+    """
+    warnings: list[str] = []
+    bound_http = bound_control = None
+    if http is not None:
+        try:
+            bound_http = bind_http(*http)
+        except StartError as error:
+            if "http" in written:
+                raise
+            warnings.append(f"{error}; there are no metrics and no API over HTTP")
+    if control is not None:
+        try:
+            bound_control = bind_control(control, user, make=bool({"control", "state"} & set(written)))
+        except BaseException as error:
+            if isinstance(error, StartError) and "control" not in written:
+                warnings.append(f"{error}; `geodns status` and the like cannot reach this daemon by a socket")
+            else:
+                Doors(bound_http).close()
+                raise
+    return Doors(bound_http, bound_control, tuple(warnings))
+
+
+def bind_http(address: str, port: int) -> socket.socket:
+    """A TCP socket for HTTP; port 0 takes any free one. Raises StartError."""
+    return open_listener("server.http", address, port, socket.SOCK_STREAM)
+
+
+def bind_control(path: Path, user: str | None = None, *, make: bool = False) -> socket.socket:
+    """A Unix socket at *path* that only its owner and root can connect to: *user*, if we are root and may give it away.
+
+    What a dead daemon left is replaced; *make* makes the last folder of *path* too. Raises StartError.
+    """
+    if len(os.fsencode(path)) > LONGEST:
+        raise StartError(f"server.control: {path}: longer than the {LONGEST} octets that the path of a socket may have")
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    mask = os.umask(OWNER_ONLY)
+    try:
+        _prepare(path, user, make)
+        bound.bind(str(path))
+        _give(path, user)
+        bound.listen(WAITING)
+    except BaseException as error:
+        bound.close()
+        if isinstance(error, OSError):
+            raise StartError(f"server.control: {path}: cannot listen: {error.strerror}") from error
+        raise
+    finally:
+        os.umask(mask)
+    return bound
+
+
+def remove_control(path: Path) -> None:
+    """Take the socket file away at the end of a daemon that nobody succeeds. Never raises: a stale one does no harm."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def _prepare(path: Path, user: str | None, make: bool) -> None:
+    """Have a folder, and nothing at *path*. Raises StartError where something is there that we must not replace, OSError."""
+    if make and not path.parent.is_dir():
+        path.parent.mkdir()
+        path.parent.chmod(0o755)
+        _give(path.parent, user)
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise StartError(f"server.control: {path}: is there, and is no socket: move it away, or name another path")
+    if _answers(path):
+        raise StartError(f"server.control: {path}: another daemon listens there (geodns status --at {path})")
+    path.unlink()
+
+
+def _answers(path: Path) -> bool:
+    """Does somebody listen at *path*? A full queue counts. Raises OSError where we may not even ask."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+        except BlockingIOError:
+            return True
+    return True
+
+
+def _give(path: Path, user: str | None) -> None:
+    """Make *user* the owner of *path*, if we are root. A user that does not exist is `drop_privileges`' to complain of."""
+    if user is None or os.geteuid() != 0:
+        return
+    with contextlib.suppress(KeyError):
+        entry = pwd.getpwnam(user)
+        os.chown(path, entry.pw_uid, entry.pw_gid)
