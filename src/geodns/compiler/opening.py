@@ -13,8 +13,8 @@ from pathlib import Path
 
 from ..config.load import DEFAULT_FILES, find_config, load_server
 from ..config.model import Server
+from ..config.model_server import USUAL_STATE
 from ..errors import Complaint, ConfigError, Place, Severity
-from .images import USUAL_STATE
 from .last_good import Kept, find, open_kept
 
 
