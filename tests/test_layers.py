@@ -58,7 +58,8 @@ RULE: dict[str, tuple[str, ...] | None] = {
     "databases": None,
     "explain": None,
     "forecast": None,
-    "standing": None,
+    "ranks": None,
+    "served": None,
     "control": None,
     "daemon": None,
     "cli": None,
@@ -74,6 +75,7 @@ DOORS = {
     "dns": ("config.check", "compiler.zones"),
     "dnslib": ("ask",),
     "aiohttp": ("health.probes", "server.http"),
+    "yarl": ("health.probes",),  # the URLs of aiohttp
     "prometheus_client": ("server.exposition",),
     "typer": ("cli",),
     "rich": ("cli",),

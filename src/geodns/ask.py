@@ -66,7 +66,7 @@ def ask(
 
     *timeout* in seconds holds for each of the two. Raises AskError, and WireError for a name that cannot be asked for.
     """
-    query = _write_query(name, qtype, subnet)
+    query = write_query(name, qtype, subnet)
     began = time.monotonic()
     transport = "tcp" if tcp else "udp"
     try:
@@ -81,7 +81,8 @@ def ask(
     return _read(octets, f"{server} port {port}", transport, time.monotonic() - began)
 
 
-def _write_query(name: str, qtype: str, subnet: Subnet | None) -> bytes:
+def write_query(name: str, qtype: str, subnet: Subnet | None = None, *, recurse: bool = False) -> bytes:
+    """A query with a random id; *recurse* sets RD. Raises AskError, and WireError for a name that cannot be asked for."""
     wire = parse_name_text(name)
     starts = label_starts(wire)
     labels = tuple(wire[at + 1 : at + 1 + wire[at]] for at in starts[:-1])
@@ -91,7 +92,8 @@ def _write_query(name: str, qtype: str, subnet: Subnet | None) -> bytes:
         kept = subnet.network_address.packed[: (subnet.prefixlen + 7) // 8]  # RFC 7871 6: as many octets as needed
         options = [dnslib.EDNSOption(OPTION_SUBNET, SUBNET.pack(family, subnet.prefixlen, 0) + kept)]
     query = dnslib.DNSRecord(
-        dnslib.DNSHeader(id=secrets.randbits(16), rd=0), q=dnslib.DNSQuestion(dnslib.DNSLabel(labels), _type_number(qtype))
+        dnslib.DNSHeader(id=secrets.randbits(16), rd=int(recurse)),
+        q=dnslib.DNSQuestion(dnslib.DNSLabel(labels), _type_number(qtype)),
     )
     query.add_ar(dnslib.EDNS0(udp_len=EDNS_SIZE, opts=options))
     return bytes(query.pack())
@@ -117,7 +119,7 @@ def _ask_udp(server: str, port: int, query: bytes, deadline: float) -> bytes:
         while True:
             asking.settimeout(_left(deadline))
             octets = asking.recv(TCP_SIZE)
-            if _belongs(octets, query):
+            if belongs(octets, query):
                 return octets
 
 
@@ -125,7 +127,7 @@ def _ask_tcp(server: str, port: int, query: bytes, deadline: float) -> bytes:
     with socket.create_connection((server, port), _left(deadline)) as asking:
         asking.sendall(frame(query))
         octets = _receive(asking, int.from_bytes(_receive(asking, 2, deadline)), deadline)
-    if not _belongs(octets, query):
+    if not belongs(octets, query):
         raise AskError(f"{server} port {port}: the reply over tcp belongs to another question")
     return octets
 
@@ -149,7 +151,7 @@ def _left(deadline: float) -> float:
     return left
 
 
-def _belongs(octets: bytes, query: bytes) -> bool:
+def belongs(octets: bytes, query: bytes) -> bool:
     """Does the reply have our id, QR, and our question? RFC 5452 9.1; a FORMERR may leave the question out."""
     question = query[HEADER_SIZE : skip_name(query, HEADER_SIZE) + 4]
     if len(octets) < HEADER_SIZE or octets[:2] != query[:2] or not octets[2] & 0x80:

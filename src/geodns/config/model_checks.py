@@ -6,6 +6,7 @@ Knows what may be written under `checks`. Knows nothing of how a probe is made.
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Tag, WithJsonSchema, model_validator
@@ -25,11 +26,13 @@ from .fields import (
     whole_schema,
 )
 from .frozen import Frozen
-from .scalars import did_you_mean, duration, one_value, parse_path, parse_upper, whole
+from .scalars import check_dns_name, did_you_mean, duration, one_value, parse_path, parse_upper, whole
 from .tree import describe
 
 DAY = 86400.0
 RCODES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED")
+LONGEST_REPLY = 4096  # octets that a tcp probe reads, and so the longest text that it can expect
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
 
 Interval = Annotated[float, BeforeValidator(duration(0.1, DAY)), WithJsonSchema(DURATION_SCHEMA)]
 Timeout = Annotated[float, BeforeValidator(duration(0.01, DAY)), WithJsonSchema(DURATION_SCHEMA)]
@@ -70,8 +73,53 @@ def parse_url_path(given: Any) -> Any:
 def parse_method(given: Any) -> Any:
     """An HTTP method: a token of RFC 9110 5.6.2."""
     text = one_value(given)
-    if isinstance(text, str) and not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", text):
+    if isinstance(text, str) and not TOKEN.fullmatch(text):
         raise ValueError(f"must be an HTTP method like GET or HEAD, got {describe(text)}")
+    return text
+
+
+def parse_host(given: Any) -> Any:
+    """A name or an address alone: it goes into the Host header, into SNI, and is looked for in the certificate."""
+    text = one_value(given)
+    if not isinstance(text, str):
+        return text
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        if re.search(r":[0-9]+$", text):
+            raise ValueError(f"must be a name or an address without port, got {describe(text)}") from None
+    if "*" in check_dns_name(text):
+        raise ValueError(f"cannot be a wildcard, got {describe(text)}")
+    return text.removesuffix(".")
+
+
+def parse_headers(given: Any) -> Any:
+    """Header fields: names are tokens (RFC 9110 5.1), values hold no line breaks (5.5), and none is written twice."""
+    if not isinstance(given, dict):
+        return given
+    names: set[str] = set()
+    for name, value in given.items():
+        if not TOKEN.fullmatch(name):
+            raise ValueError(f"must be names of header fields, got {describe(name)}")
+        if name.lower() in names:
+            raise ValueError(f'"{name}" is written twice')
+        if isinstance(value, str) and re.search(r"[\0\r\n]", value):
+            raise ValueError(f'"{name}" cannot hold a line break or NUL')
+        names.add(name.lower())
+    return given
+
+
+def parse_question(given: Any) -> Any:
+    """The name that a dns probe asks for; taken from the root, with or without its final dot."""
+    text = one_value(given)
+    return text if not isinstance(text, str) or text == "." else check_dns_name(text)
+
+
+def parse_beginning(given: Any) -> Any:
+    """What a reply begins with: no more than is read of it."""
+    text = one_value(given)
+    if isinstance(text, str) and len(text.encode()) > LONGEST_REPLY:
+        raise ValueError(f"is {len(text.encode())} octets long; no more than {LONGEST_REPLY} of a reply are read")
     return text
 
 
@@ -96,7 +144,10 @@ def parse_command(given: Any) -> Any:
 
 
 StatusRange = Annotated[tuple[int, int], BeforeValidator(parse_status), WithJsonSchema({"type": ["integer", "string"]})]
-Headers = Annotated[dict[str, Text], MAPPED]
+Headers = Annotated[dict[str, Text], BeforeValidator(parse_headers), MAPPED]
+Host = Annotated[str, BeforeValidator(parse_host), WithJsonSchema(TEXT_SCHEMA)]
+Beginning = Annotated[str, BeforeValidator(parse_beginning), WithJsonSchema(TEXT_SCHEMA)]
+Question = Annotated[str, BeforeValidator(parse_question), WithJsonSchema(TEXT_SCHEMA)]
 
 
 class CommonCheck(Frozen):
@@ -138,10 +189,18 @@ class WebCheck(CommonCheck):
     """Ask for a path and look at status and body."""
 
     path: Annotated[str, BeforeValidator(parse_url_path), WithJsonSchema(TEXT_SCHEMA)] = "/"
-    host: Text | None = None  # Host; the member's address where nothing is written
+    host: Host | None = None  # Host; the member's address where nothing is written
     method: Annotated[str, BeforeValidator(parse_method), WithJsonSchema(TEXT_SCHEMA)] = "GET"
     headers: Headers = {}
+    redirects: Flag = False  # follow them, and look at the last reply
     expect: HttpExpect = HttpExpect()
+
+    @model_validator(mode="after")
+    def check_body(self) -> WebCheck:
+        """RFC 9110 9.3.2: "The HEAD method is identical to GET except that the server MUST NOT send content"."""
+        if self.method.upper() == "HEAD" and self.expect.body is not None:
+            raise ValueError("the reply to HEAD has no body to expect anything of; use GET")
+        return self
 
 
 class HttpCheck(WebCheck):
@@ -166,7 +225,7 @@ class TcpCheck(CommonCheck):
     type: Literal["tcp"]
     port: Port
     send: Text | None = None
-    expect: Text | None = None  # the reply begins with it
+    expect: Beginning | None = None  # the reply begins with it
 
 
 class TlsCheck(CommonCheck):
@@ -174,7 +233,7 @@ class TlsCheck(CommonCheck):
 
     type: Literal["tls"]
     port: Port
-    host: Text | None = None
+    host: Host | None = None
     verify: Flag = True
     ca: Annotated[FilePath | None, OFF] = None
     expires_within: Annotated[Age | None, OFF] = None  # seconds; a certificate that ends sooner is a failure
@@ -198,7 +257,7 @@ class DnsCheck(CommonCheck):
 
     type: Literal["dns"]
     port: Port
-    name: Text
+    name: Question
     qtype: Upper = "A"
     expect: DnsExpect = DnsExpect()
 
@@ -218,6 +277,8 @@ class FileCheck(CommonCheck):
     """States that something else writes into a JSON file."""
 
     type: Literal["file"]
+    rise: Results = 1  # whoever writes the file has counted already
+    fall: Results = 1
     path: FilePath
     max_age: Annotated[Age | None, OFF] = None  # seconds; an older file says nothing
 

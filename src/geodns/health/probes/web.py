@@ -1,0 +1,199 @@
+"""The http and https probes.
+
+Knows requests, redirects and what a reply must be; aiohttp speaks. One connection a probe, no cookies, no proxy, no
+compression. Knows nothing of schedules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextvars import ContextVar
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import aiohttp
+from aiohttp.abc import AbstractCookieJar
+from yarl import URL
+
+from ... import __version__
+from ...config.model_checks import HttpCheck, HttpsCheck
+from ..targets import Target
+from .body import find_in_body
+from .connect import Names, follow
+from .finding import Finding, Trail, explain_error, failed, passed, quote
+from .pattern import MOST_SECONDS, Patterns, TooSlow
+from .trust import Trust
+
+MOST_REDIRECTS = 10
+REDIRECTS = frozenset({301, 302, 303, 307, 308})  # RFC 9110 15.4: those that name another place
+USER_AGENT = f"geodns/{__version__} (health check)"
+DEFAULT_PORTS = {"http": 80, "https": 443}
+NO_LIMIT = aiohttp.ClientTimeout(total=None, sock_connect=None)  # whoever calls has a clock
+
+# The socket of the probe that runs: aiohttp tells nobody else how far a request got.
+_socket: ContextVar[list[socket.socket]] = ContextVar("socket of the probe")
+
+WebCheck = HttpCheck | HttpsCheck
+
+
+class Step(NamedTuple):
+    """One request: what for, and from whom."""
+
+    url: URL  # as the server knows itself
+    address: str  # where it is
+    host: str  # the Host header
+    method: str
+
+
+class Web:
+    """The session that all http and https probes share. They share no connection."""
+
+    def __init__(self, names: Names, trust: Trust) -> None:
+        self._names = names
+        self._trust = trust
+        self._patterns = Patterns()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def probe(self, target: Target, check: WebCheck, trail: Trail) -> Finding:
+        """Ask *target* for what *check* says. Raises Unresolved, Unable and OSError."""
+        sockets: list[socket.socket] = []
+        token = _socket.set(sockets)
+        try:
+            return await self._follow(target, check, trail)
+        except aiohttp.ClientError as error:
+            return _explain(error, trail)
+        except asyncio.CancelledError:
+            if sockets:  # most often the time is over
+                follow(sockets[-1], trail)
+            raise
+        finally:
+            _socket.reset(token)
+
+    async def close(self) -> None:
+        """End the session, and the process that searches bodies."""
+        self._patterns.close()
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _follow(self, target: Target, check: WebCheck, trail: Trail) -> Finding:
+        """The first reply, or with `redirects` the first that leads nowhere else.
+
+        Redirects within the name that was asked stay at the member: it is the one that is probed.
+        """
+        name = check.host or target.member.removesuffix(".")
+        address = await self._names.find(target.host, trail)
+        url = _make_url(check.type, name, target.port, check.path)
+        step = Step(url, address, check.host or _host_header(url), check.method)
+        for _ in range(MOST_REDIRECTS + 1):
+            async with await self._ask(step, check) as response:
+                trail.hear()
+                to = response.headers.get("Location") if response.status in REDIRECTS and check.redirects else None
+                if to is None:
+                    return await self._judge(response, check)
+                if response.status == 303 or (response.status in (301, 302) and step.method == "POST"):
+                    step = step._replace(method="GET")  # RFC 9110 15.4.2 to 15.4.4
+            try:
+                url = step.url.join(URL(to))
+            except ValueError:
+                return failed(f"redirects to {quote(to.encode())}, which is no URL")
+            if url.scheme not in DEFAULT_PORTS or not url.host:
+                return failed(f"redirects to {quote(to.encode())}, which is not HTTP")
+            home = url.host == name
+            address = address if home else await self._names.find(url.host, trail)
+            step = Step(url, address, _host_header(url), step.method)
+        return failed(f"more than {MOST_REDIRECTS} redirects")
+
+    async def _ask(self, step: Step, check: WebCheck) -> aiohttp.ClientResponse:
+        if self._session is None:
+            self._session = _make_session()
+        secure = step.url.scheme == "https"
+        tls = self._trust.find(*_trusted_by(check), "http/1.1") if secure else True
+        headers = {"Host": step.host, "User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
+        for field, value in check.headers.items():
+            headers[next((known for known in headers if known.lower() == field.lower()), field)] = value
+        return await self._session.request(
+            step.method,
+            _at_address(step.url, step.address),
+            headers=headers,
+            allow_redirects=False,
+            ssl=tls,
+            server_hostname=step.url.host if secure else None,
+        )
+
+    async def _judge(self, response: aiohttp.ClientResponse, check: WebCheck) -> Finding:
+        """Is the reply as *check* wants it?"""
+        wanted = check.expect
+        if not any(first <= response.status <= last for first, last in wanted.status):
+            return failed(f"status {response.status}, expected {_tell_ranges(wanted.status)}")
+        if wanted.body is None:
+            return passed(f"status {response.status}")
+        try:
+            found, body = await find_in_body(response.content, wanted.body, self._patterns)
+        except TooSlow:
+            return failed(f"status {response.status}, but searching the body takes longer than {MOST_SECONDS:g} s")
+        if found:
+            return passed(f"status {response.status}, body as expected")
+        return failed(f"status {response.status}, but the body is not as expected: {quote(body)}")
+
+
+def _make_session() -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(limit=0, force_close=True, use_dns_cache=False, socket_factory=_open_socket)
+    jar: AbstractCookieJar = aiohttp.DummyCookieJar()
+    return aiohttp.ClientSession(
+        connector=connector, cookie_jar=jar, timeout=NO_LIMIT, trust_env=False, auto_decompress=False
+    )
+
+
+def _open_socket(info: aiohttp.AddrInfoType) -> socket.socket:
+    opened = socket.socket(info[0], info[1], info[2])
+    _socket.get([]).append(opened)
+    return opened
+
+
+@lru_cache(maxsize=16384)
+def _make_url(scheme: str, host: str, port: int, path: str) -> URL:
+    """The URL as it was written: nothing in *path* is escaped anew."""
+    host = f"[{host}]" if ":" in host else host
+    return URL(f"{scheme}://{host}:{port}{path}", encoded=True)
+
+
+@lru_cache(maxsize=16384)
+def _at_address(url: URL, address: str) -> URL:
+    """*url* with the *address* in place of the name: nothing is resolved any more."""
+    return url if url.host == address else _make_url(url.scheme, address, url.port or 0, url.raw_path_qs)
+
+
+def _host_header(url: URL) -> str:
+    """RFC 9110 7.2: host and port of the URL, the port left out where it is the default."""
+    host = f"[{url.host}]" if ":" in (url.host or "") else url.host
+    return f"{host}" if url.port == DEFAULT_PORTS[url.scheme] else f"{host}:{url.port}"
+
+
+def _trusted_by(check: WebCheck) -> tuple[bool, Path | None]:
+    return (check.verify, check.ca) if isinstance(check, HttpsCheck) else (True, None)
+
+
+def _tell_ranges(ranges: tuple[tuple[int, int], ...]) -> str:
+    return ", ".join(f"{first}-{last}" if first != last else f"{first}" for first, last in ranges)
+
+
+def _explain(error: aiohttp.ClientError, trail: Trail) -> Finding:
+    """What an error of aiohttp's says of the member."""
+    inner: Exception = error
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        inner = error.certificate_error
+    elif isinstance(error, aiohttp.ClientConnectorError):
+        inner = error.os_error
+    elif isinstance(error, aiohttp.ServerDisconnectedError):
+        inner = EOFError()
+    elif isinstance(error, aiohttp.ClientPayloadError):
+        return failed("connection closed in the body")
+    elif isinstance(error, aiohttp.ClientResponseError):
+        return failed("not a reply in HTTP")
+    found = explain_error(inner)
+    if found is None:
+        return failed(f"{type(error).__name__}: {error}")
+    return found._replace(seen=found.seen or trail.heard)
