@@ -26,6 +26,7 @@ from geodns.pick import hop_word, mix, pick_total
 from geodns.snapshot import DEAD, SERVFAIL, Rrset, Snapshot
 from geodns.wire.constants import AAAA, ANY, CNAME, MX, NS, SOA, TXT, A
 from geodns.wire.message import BrokenQuery, parse_query
+from geodns.wire.name import name_text
 from geodns.wire.rdata import write_tail
 
 DATA = Path(__file__).parent / "data"
@@ -599,37 +600,138 @@ def test_the_root_is_written_as_it_is() -> None:
         assert [str(r.name) for r in reply.authority] == ([] if qtype == NS else ["."])
 
 
-def test_every_reply_is_counted_once_and_every_query_too() -> None:
+def counted(turn: Turn) -> dict[tuple[str, str, str, str, str], int]:
+    """What the blocks hold: (zone, transport, family, subnet, rcode) to how many."""
+    blocks = {"none": metrics.NO_ZONE, "other": metrics.OTHER_ZONES}
+    blocks |= {name_text(zone.apex): metrics.ZONES + zone.number * metrics.BLOCK for zone in turn.snapshot.zones.zones}
+    return {
+        (zone, *labels): count
+        for zone, first in blocks.items()
+        for labels, count in zip(metrics.LABELS, turn.tally[first : first + metrics.BLOCK], strict=True)
+        if count
+    }
+
+
+def chosen(turn: Turn) -> dict[int, int]:
+    """How often each pool was counted."""
+    return {number: count for number, count in enumerate(turn.tally[metrics.POOLS :]) if count}
+
+
+def test_every_reply_is_counted_once() -> None:
     turn, replies, rng = turn_of(), 0, random.Random(3)
     for packet in fuzz_answer.packets(2_000, 5):
         replies += answer(turn, packet, peer_of(PEER), rng.getrandbits(64)) is not None
-    rcodes = sum(turn.tally[metrics.RESPONSES : metrics.TRUNCATED])
     dropped = turn.tally[metrics.DROPPED_SHORT] + turn.tally[metrics.DROPPED_RESPONSE]
-    assert (rcodes, rcodes + dropped) == (replies, 2_000)
-    assert 0 < sum(turn.tally[metrics.QUERIES : metrics.RESPONSES]) <= replies
+    assert (sum(counted(turn).values()), replies + dropped) == (replies, 2_000)
+    assert replies > 1000
 
 
 @pytest.mark.parametrize(
-    ("transport", "qtype", "options", "labels"),
+    ("transport", "qname", "qtype", "options", "labels"),
     [
-        (UDP, A, None, ("udp", "A", "none")),
-        (TCP, AAAA, b"", ("tcp", "AAAA", "none")),
-        (UDP, MX, subnet_of("20.0.0.0/8"), ("udp", "other", "used")),
-        (TCP, A, subnet_of("0.0.0.0/0"), ("tcp", "A", "unused")),
+        (UDP, "no.z.test.", A, None, ("z.test.", "udp", "A", "none", "NXDOMAIN")),
+        (TCP, "no.n.z.test.", AAAA, b"", ("n.z.test.", "tcp", "AAAA", "none", "NXDOMAIN")),
+        (UDP, "no.z.test.", MX, subnet_of("20.0.0.0/8"), ("z.test.", "udp", "other", "used", "NXDOMAIN")),
+        (TCP, "www.z.test.", A, subnet_of("0.0.0.0/0"), ("z.test.", "tcp", "A", "unused", "NOERROR")),
+        (UDP, "www.example.test.", A, None, ("example.test.", "udp", "A", "none", "NOERROR")),
+        (UDP, "txt.z.test.", A, None, ("z.test.", "udp", "A", "none", "NOERROR")),  # NODATA
+        (UDP, "a.sub.z.test.", A, None, ("z.test.", "udp", "A", "none", "NOERROR")),  # a referral
+        (UDP, "fail.z.test.", A, None, ("z.test.", "udp", "A", "none", "SERVFAIL")),
+        (UDP, "bad.z.test.", A, None, ("z.test.", "udp", "A", "none", "SERVFAIL")),  # at the end of a chain
+        (UDP, "deep.z.test.", A, None, ("z.test.", "udp", "A", "none", "NXDOMAIN")),  # which lies in n.z.test
+        (UDP, "out.z.test.", AAAA, None, ("z.test.", "udp", "AAAA", "none", "NOERROR")),
+        (UDP, "elsewhere.test.", A, subnet_of("20.0.0.0/8"), ("none", "udp", "A", "used", "REFUSED")),
+        (TCP, "z.test.", 252, None, ("none", "tcp", "other", "none", "REFUSED")),  # AXFR
     ],
 )
-def test_queries_are_counted_by_transport_type_and_subnet(
-    transport: int, qtype: int, options: bytes | None, labels: tuple[str, ...]
+def test_replies_are_counted_by_zone_transport_type_subnet_and_rcode(
+    transport: int, qname: str, qtype: int, options: bytes | None, labels: tuple[str, ...]
 ) -> None:
+    """The zone is that of the name asked, also where a chain leads out of it."""
     turn = turn_of(transport)
-    ask("no.z.test.", qtype, options=options, turn=turn)
-    counted = {metrics.SLOTS[i] for i, count in enumerate(turn.tally) if count}
-    assert counted == {("geodns_queries_total", labels), ("geodns_responses_total", ("NXDOMAIN",))}
+    ask(qname, qtype, options=options, turn=turn)
+    assert counted(turn) == {labels: 1}
 
 
-def test_badvers_and_truncation_are_counted() -> None:
+@pytest.mark.parametrize(
+    ("packet", "rcode"),
+    [
+        (query_of("www.z.test.", opt=opt_of(flags=0x10000)), "BADVERS"),
+        (query_of("www.z.test.", flags=0x2000), "NOTIMP"),
+        (query_of("www.z.test.") + b"?", "FORMERR"),
+    ],
+    ids=["BADVERS", "NOTIMP", "FORMERR"],
+)
+def test_errors_are_counted_with_no_zone(packet: bytes, rcode: str) -> None:
     turn = turn_of()
-    answer(turn, query_of("www.z.test.", opt=opt_of(flags=0x10000)), peer_of(PEER), 0)
+    answer(turn, packet, peer_of(PEER), 0)
+    assert counted(turn) == {("none", "udp", "other", "none", rcode): 1}
+
+
+def test_truncation_is_counted() -> None:
+    turn = turn_of()
     answer(turn, query_of("many.z.test."), peer_of(PEER), 0)
-    counted = {metrics.SLOTS[i] for i, count in enumerate(turn.tally) if count}
-    assert {("geodns_responses_total", ("BADVERS",)), ("geodns_truncated_total", ())} <= counted
+    answer(turn, query_of("www.z.test."), peer_of(PEER), 0)
+    assert turn.tally[metrics.TRUNCATED] == 1
+
+
+def test_every_pool_with_a_record_in_the_reply_is_counted() -> None:
+    turn, services = turn_of(), {service.name: service for service in WORLD.zones.services}
+
+    def pool(service: str, datacenter: int) -> int:
+        return services[service].pool_of[datacenter]
+
+    ask("www.z.test.", peer=PEER, turn=turn)
+    ask("txt.z.test.", TXT, turn=turn)
+    assert chosen(turn) == {pool("www", 0): 1}, "static records come from no pool"
+    ask("www.z.test.", peer="200.0.0.1", turn=turn)
+    assert chosen(turn) == {pool("www", 0): 1, pool("www", 1): 1}
+    before = turn_of()
+    ask("cdn.z.test.", peer=PEER, turn=before)
+    assert chosen(before) == {pool("cdn", 0): 1, pool("www", 0): 1}, "a target of ours: both have a record in the reply"
+    alias = turn_of()
+    ask("alias.z.test.", peer="200.0.0.1", turn=alias)
+    assert chosen(alias) == {pool("cdn", 1): 1}, "a target elsewhere"
+    failed = turn_of()
+    ask("fail.z.test.", turn=failed)
+    ask("www.z.test.", MX, turn=failed)
+    assert chosen(failed) == {}
+
+
+def test_zones_beyond_the_named_ones_are_counted_together() -> None:
+    small = Small()
+    for i in range(metrics.NAMED_ZONES + 3):
+        small.zone(f"z{i}.test.", {})
+    turn = turn_on(small.snapshot())
+    for i in (0, metrics.NAMED_ZONES - 1, metrics.NAMED_ZONES, metrics.NAMED_ZONES + 2):
+        ask(f"z{i}.test.", SOA, turn=turn)
+    blocks = {metrics.ZONES: 1, metrics.ZONES + (metrics.NAMED_ZONES - 1) * metrics.BLOCK: 1, metrics.OTHER_ZONES: 2}
+    for first, count in blocks.items():
+        assert sum(turn.tally[first : first + metrics.BLOCK]) == count
+    assert sum(turn.tally) == 4
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.binary(max_size=8), st.sampled_from(["z.test.", "www.z.test.", "a.ent.z.test.", "other.test."]), st.integers(0, 255)
+)
+def test_the_short_way_round_names_is_no_other_way(label: bytes, parent: str, length: int) -> None:
+    """What stands before a name that exists is looked at no further; the reply is the careful reader's all the same."""
+    owner = bytes((length,)) + label + name(parent)
+    for query in (query_of(owner), query_of(bytes((len(label),)) + label + name(parent))):
+        one, other = turn_of(), turn_of()
+        assert answer(one, query, peer_of(PEER), 1) == _answer_rare(other, query, peer_of(PEER), 1)
+        assert one.tally == other.tally
+
+
+def test_labels_and_names_that_are_too_long_are_refused_also_before_a_name_that_exists() -> None:
+    long = ".".join(["x" * 63] * 3) + "." + "y" * 46 + ".z.test."  # 247 octets
+    small = Small()
+    small.zone("z.test.", {long: {A: [b"\x01\x02\x03\x04"]}})
+    world = small.snapshot()
+    for parent in (name(long), name("z.test.")):
+        for size in range(1, 200):
+            query, one, other = query_of(bytes((size,)) + b"a" * size + parent), turn_on(world), turn_on(world)
+            assert answer(one, query, peer_of(PEER), 1) == _answer_rare(other, query, peer_of(PEER), 1)
+            expected = "NXDOMAIN" if size <= 63 and 1 + size + len(parent) <= 255 else "FORMERR"
+            assert [labels[-1] for labels in counted(one)] == [expected]

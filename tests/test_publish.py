@@ -17,6 +17,7 @@ class Counted:
     """Stands for a node or pool; counts how many of its kind are alive."""
 
     alive = 0
+    service, datacenter = "www", "ams"
 
     def __init__(self) -> None:
         Counted.alive += 1
@@ -27,7 +28,9 @@ class Counted:
 
 def made_up(names: int, pools: int = 0) -> Snapshot:
     """Not a real snapshot: publishing must not care what it holds."""
-    zones = SimpleNamespace(names={b"%d" % i: Counted() for i in range(names)}, pools=tuple(Counted() for _ in range(pools)))
+    zones = SimpleNamespace(
+        names={b"%d" % i: Counted() for i in range(names)}, pools=tuple(Counted() for _ in range(pools)), zones=()
+    )
     return cast(Snapshot, SimpleNamespace(maps=object(), zones=zones, choices=SimpleNamespace(pools=())))
 
 
@@ -66,12 +69,16 @@ def test_counters_go_on_with_the_same_zones_and_begin_anew_with_others() -> None
     first = made_up(1, pools=3)
     publish.publish(first)
     before = counters()
-    assert before.pools == 3
+    assert len(before.pools) == 3
     publish.publish(with_pools(first))
     assert counters() is before, "a health event changes no naming"
     publish.publish(made_up(1, pools=4))
     assert counters() is not before
-    assert counters().pools == 4
+    assert len(counters().pools) == 4
+    assert counters().past.waiting == (before,)
+    for _ in publish.sweep():
+        pass
+    assert counters().past.waiting == (), "what was counted before is kept by name, and holds no old pools"
 
 
 def test_counters_that_are_given_are_taken() -> None:

@@ -12,7 +12,19 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple
 
 from .lookup import ALIAS, FAILED, NODATA, NXDOMAIN, RECORDS, REFERRAL, REFUSED, Client, Found, find
-from .metrics import DROPPED_RESPONSE, DROPPED_SHORT, FAMILY_STEP, QUERIES, RESPONSES, TRANSPORT_STEP, TRUNCATED
+from .metrics import (
+    BLOCK,
+    DROPPED_RESPONSE,
+    DROPPED_SHORT,
+    FAMILY_STEP,
+    NAMED_ZONES,
+    NO_ZONE,
+    POOLS,
+    SUBNET_STEP,
+    TRANSPORT_STEP,
+    TRUNCATED,
+    ZONES,
+)
 from .pick import hop_word
 from .snapshot import Cut, Snapshot
 from .wire import constants as dns
@@ -28,7 +40,7 @@ _QUESTION_POINTER = b"\xc0\x0c"
 _FAMILIES = {dns.A: 0, dns.AAAA: FAMILY_STEP}  # what a query of this type adds to its slot; all others are the third family
 _NEGATIVE = {NODATA: dns.AA, NXDOMAIN: dns.AA | dns.NXDOMAIN}  # flags by status
 _OTHER_FAMILY = 2 * FAMILY_STEP
-_RCODE_SLOTS = {dns.BADVERS: RESPONSES + 6}
+_RCODE_SLOTS = {dns.BADVERS: 6}  # in `metrics.RCODES`; all others stand where their number says
 
 Section = tuple[int, int, int, int, bytes, int]
 
@@ -60,13 +72,13 @@ class Settings:
 
 
 class Turn(NamedTuple):
-    """What is read once a batch. *now* is wall-clock time in seconds; *tally* has a slot for each of `metrics.SLOTS`."""
+    """What is read once a batch. *now* is wall-clock time in seconds."""
 
     snapshot: Snapshot
     transport: int
     settings: Settings
     now: float
-    tally: list[int]
+    tally: list[int]  # of `metrics.Counters`, made for this snapshot's zones
 
 
 def answer(turn: Turn, query: bytes, peer: bytes, draw: int) -> bytes | None:
@@ -75,9 +87,13 @@ def answer(turn: Turn, query: bytes, peer: bytes, draw: int) -> bytes | None:
     Never raises, whatever *query* holds. *draw* has 64 uniform bits.
     """
     parsed = parse_plain(query)
-    if parsed is None or (parsed[1] not in turn.snapshot.zones.names and not is_name(parsed[1])):
+    if parsed is None:
         return _answer_rare(turn, query, peer, draw)
-    return _reply(turn, query, parsed, peer, draw)
+    owner, names = parsed[1], turn.snapshot.zones.names
+    # A label before a name that exists makes a name, if both are short enough: the many names that nobody has need no walk.
+    if owner in names or (owner[owner[0] + 1 :] in names and owner[0] <= dns.LABEL_SIZE and len(owner) <= dns.NAME_SIZE):
+        return _reply(turn, query, parsed, peer, draw)
+    return _reply(turn, query, parsed, peer, draw) if is_name(owner) else _answer_rare(turn, query, peer, draw)
 
 
 def _answer_rare(turn: Turn, query: bytes, peer: bytes, draw: int) -> bytes | None:
@@ -102,6 +118,7 @@ def _answer_rare(turn: Turn, query: bytes, peer: bytes, draw: int) -> bytes | No
     if edns is not None and edns[1]:  # RFC 6891 6.1.3: "respond with RCODE=BADVERS"
         return _write_error(turn, query, end, dns.BADVERS, dnssec_ok)
     if qclass != dns.CLASS_IN or qtype in {dns.AXFR, dns.IXFR}:
+        tally[NO_ZONE + turn.transport * TRANSPORT_STEP + _FAMILIES.get(qtype, _OTHER_FAMILY) + dns.REFUSED] += 1
         return _finish(turn, query, parsed, (dns.REFUSED, 0, 0, 0, b"", 0))
     return _reply(turn, query, parsed, peer, draw)
 
@@ -110,28 +127,38 @@ def _reply(turn: Turn, query: bytes, parsed: Query, peer: bytes, draw: int) -> b
     """The reply to a well-formed query of class IN."""
     snapshot, transport, settings, _, tally = turn
     _, owner, end, qtype, _, edns = parsed
-    slot = QUERIES + transport * TRANSPORT_STEP + _FAMILIES.get(qtype, _OTHER_FAMILY)
+    slot = transport * TRANSPORT_STEP + _FAMILIES.get(qtype, _OTHER_FAMILY)
     client: Client = (0, 0, 0, 8 * len(peer), int.from_bytes(peer, "big"))
     if edns is not None and edns[3] is not None:
         _, bits, address, source = edns[3]
         # RFC 7871 7.1.2: source 0 asks that the client's address be used for nothing
         if source and (settings.client_subnet is True or _believes(settings, peer)):
             client = (bits, address, source, client[3], client[4])
-            slot += 2
+            slot += 2 * SUBNET_STEP
         else:
-            slot += 1
-    tally[slot] += 1
+            slot += SUBNET_STEP
     found = find(snapshot, owner, qtype, client, draw)
-    status, zone, what, scope, _ = found
+    status, zone, what, scope, pool = found
+    if zone is None:
+        slot += NO_ZONE
+    else:
+        number = zone.number
+        slot += ZONES + BLOCK * (number if number < NAMED_ZONES else NAMED_ZONES)
     if not client[0]:
         scope = 0
     if status == RECORDS:
+        tally[slot] += 1
+        if pool >= 0:
+            tally[POOLS + pool] += 1
         body = _QUESTION_POINTER + what[0] if len(what) == 1 else _QUESTION_POINTER.join((b"", *what))
         return _finish(turn, query, parsed, (dns.AA, len(what), 0, 0, body, scope))
     if status in _NEGATIVE and zone is not None:
+        flags = _NEGATIVE[status]
+        tally[slot + (flags & 15)] += 1
         body = _write_suffix(dns.HEADER_SIZE, owner, zone.apex) + what
-        return _finish(turn, query, parsed, (_NEGATIVE[status], 0, 1, 0, body, scope))
-    sections = _write_sections(snapshot, query[:end], owner, qtype, client, draw, found)
+        return _finish(turn, query, parsed, (flags, 0, 1, 0, body, scope))
+    sections = _write_sections(turn, query[:end], owner, qtype, client, draw, found)
+    tally[slot + (sections[0] & 15)] += 1
     return _finish(turn, query, parsed, sections if client[0] else (*sections[:5], 0))
 
 
@@ -146,10 +173,9 @@ def _finish(turn: Turn, query: bytes, parsed: Query, sections: Section) -> bytes
 
     *sections*: flags with the rcode, counts of answer, authority and additional records, their octets, the scope.
     """
-    tally, settings = turn.tally, turn.settings
+    settings = turn.settings
     query_flags, _, end, _, _, edns = parsed
     flags, answers, authorities, additionals, body, scope = sections
-    tally[RESPONSES + (flags & 15)] += 1
     flags |= dns.QR | query_flags & dns.RD
     if edns is None:
         opt, head = b"", pack_head(flags, 1, answers, authorities, additionals)
@@ -163,7 +189,7 @@ def _finish(turn: Turn, query: bytes, parsed: Query, sections: Section) -> bytes
         return reply
     # RFC 2181 9: TC is for what "could not be included in its entirety". We drop all records, not only those that do not
     # fit: nobody is served by half an rrset, and RFC 6891 7 wants the OPT to stay.
-    tally[TRUNCATED] += 1
+    turn.tally[TRUNCATED] += 1
     reply = b"".join((query[:2], pack_head(flags | dns.TC, 1, 0, 0, edns is not None), query[12:end], opt))
     if len(reply) > limit and edns is not None:  # the longest NSID with the longest name: it was optional
         opt = _write_opt(settings, (*edns[:4], False), scope)
@@ -193,7 +219,8 @@ def _write_opt(settings: Settings, edns: Edns, scope: int) -> bytes:
 
 def _write_error(turn: Turn, query: bytes, end: int, rcode: int, dnssec_ok: bool | None) -> bytes:
     """An error with the question, if it could be read (*end* not 0), and a bare OPT unless *dnssec_ok* is None."""
-    turn.tally[_RCODE_SLOTS.get(rcode, RESPONSES + rcode)] += 1
+    # What was not read in full has no type that could be trusted: it is counted with the others.
+    turn.tally[NO_ZONE + turn.transport * TRANSPORT_STEP + _OTHER_FAMILY + _RCODE_SLOTS.get(rcode, rcode)] += 1
     flags = dns.QR | (query[2] << 8 | query[3]) & (dns.OPCODE_MASK | dns.RD) | rcode & 15
     head = pack_head(flags, 1 if end else 0, 0, 0, dnssec_ok is not None)
     opt = b"" if dnssec_ok is None else write_opt(turn.settings.udp_size, rcode >> 4, dnssec_ok, b"")
@@ -201,24 +228,26 @@ def _write_error(turn: Turn, query: bytes, end: int, rcode: int, dnssec_ok: bool
 
 
 def _write_sections(
-    snapshot: Snapshot, question: bytes, owner: bytes, qtype: int, client: Client, draw: int, found: Found
+    turn: Turn, question: bytes, owner: bytes, qtype: int, client: Client, draw: int, found: Found
 ) -> Section:
     """Whatever is not records at the first name: chains, negative answers, referrals, refusals. *found* is the first hop.
 
     *question* is the query up to the end of its question, so that offsets in it are those of the reply.
     """
-    status, zone, what, scope, _ = found
+    status, zone, what, scope, pool = found
     body, count, at, seen = bytearray(question), 0, dns.HEADER_SIZE, {owner}
+    pools: list[int] = []  # who has a record in this reply
     while status == ALIAS and count < LONGEST_CHAIN:
         body += _write_pointer(at, owner)
         at = len(body) + RDATA_AT
         body += what[0]
+        pools.append(pool)
         count += 1
         owner = what[0][RDATA_AT:].lower()
         if owner in seen:
             break  # RFC 1034 3.6.2: "CNAME loops signalled as an error"; we end them, as resolvers find out by themselves
         seen.add(owner)
-        status, zone, what, longer, _ = find(snapshot, owner, qtype, client, hop_word(draw, count))
+        status, zone, what, longer, pool = find(turn.snapshot, owner, qtype, client, hop_word(draw, count))
         scope = max(scope, longer)
     flags = (
         dns.AA if count else 0
@@ -228,6 +257,7 @@ def _write_sections(
         pointer = _write_pointer(at, owner)
         body += pointer.join((b"", *what))
         answers += len(what)
+        pools.append(pool)
     elif status in _NEGATIVE and zone is not None:
         flags = _NEGATIVE[status]  # RFC 6604 3: the rcode is that of the last name of the chain
         body += _write_suffix(at, owner, zone.apex) + what
@@ -238,6 +268,9 @@ def _write_sections(
         return dns.SERVFAIL, 0, 0, 0, b"", scope
     elif status == REFUSED and not count:
         flags = dns.REFUSED
+    for number in pools:
+        if number >= 0:
+            turn.tally[POOLS + number] += 1
     return flags, answers, authorities, additionals, bytes(body[len(question) :]), scope
 
 

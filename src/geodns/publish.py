@@ -41,7 +41,13 @@ def publish(snapshot: Snapshot, counters: Counters | None = None) -> None:
 def _find_counters(snapshot: Snapshot) -> Counters:
     if current is not None and current.snapshot.zones is snapshot.zones:
         return current.counters
-    return Counters(len(snapshot.zones.pools))
+    return Counters(snapshot.zones.zones, snapshot.zones.pools, None if current is None else current.counters)
+
+
+def retire(snapshot: Snapshot) -> None:
+    """Hand in a *snapshot* that somebody held on to while it was replaced: whoever holds the last reference does so, and
+    runs `sweep`."""
+    _retired.append(snapshot)
 
 
 def sweep() -> Generator[None, None, None]:
@@ -50,6 +56,8 @@ def sweep() -> Generator[None, None, None]:
     What an old snapshot shares with the current one only loses a reference. Dropping one dictionary of 100,000 nodes
     at once took 18 ms; so the nodes are first held by a list, and leave it a few hundred at a time.
     """
+    if current is not None:
+        yield from current.counters.settle()  # while the names that they count by are there
     while _retired:
         old = _retired.popleft()
         held: list[object] = []

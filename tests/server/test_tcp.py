@@ -513,6 +513,9 @@ def test_counters_count_connections() -> None:
                 writer.close()
             await until(lambda: served.server.clients == 0)
             assert served.server.tally[metrics.TCP_CONNECTIONS] == 3
+            first = metrics.LATENCY + TCP * metrics.LATENCY_STEP
+            assert sum(served.server.tally[first : first + metrics.LATENCY_BUCKETS]) == 3
+            assert served.server.tally[first + metrics.LATENCY_SUM] > 0
             assert served.server.tally[metrics.TCP_CLOSED] == 0
             assert served.server._by_client == {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import cast
@@ -151,6 +152,41 @@ def test_reply_that_cannot_be_sent_holds_up_nobody(bound: Bound, asking: socket.
     assert reader.serve_batch() == 3
     assert [asking.recv(100) for _ in "ab"] == [b"before", b"after"]
     assert counted(metrics.SEND_FAILURES) == 1
+
+
+def test_every_query_of_a_batch_counts_with_the_time_of_the_batch(bound: Bound, asking: socket.socket) -> None:
+    reader = reading(bound, echo)
+    reader.serve_batch()
+    assert timed() == (0, 0), "a look at an empty socket is no batch"
+    for _ in range(3):
+        asking.send(b"?")
+    began = time.perf_counter_ns()
+    reader.serve_batch()
+    spent = time.perf_counter_ns() - began
+    queries, nanoseconds = timed()
+    assert queries == 3
+    assert 0 < nanoseconds <= 3 * spent
+
+
+def timed() -> tuple[int, int]:
+    """Queries in the histogram of UDP, and its sum."""
+    slots = [counted(metrics.LATENCY + UDP * metrics.LATENCY_STEP + i) for i in range(metrics.LATENCY_STEP)]
+    return sum(slots[: metrics.LATENCY_SUM]), slots[metrics.LATENCY_SUM]
+
+
+def test_queries_that_the_kernel_threw_away_are_known(bound: Bound, asking: socket.socket) -> None:
+    bound.udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    reader = reading(bound, echo)
+    assert reader.dropped == 0
+    for _ in range(200):
+        asking.send(bytes(500))
+    served = 0
+    while batch := reader.serve_batch():
+        served += batch
+    assert 0 < served < 200
+    assert reader.dropped == 200 - served
+    bound.udp.close()
+    assert reader.dropped is None
 
 
 def failing(turn: Turn, query: bytes, peer: bytes, draw: int) -> bytes:

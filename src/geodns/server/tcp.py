@@ -220,8 +220,8 @@ class Connection(asyncio.BufferedProtocol):
         self._scheduled = False
         if self._transport.is_closing():
             return
-        turn, replies = self._server.turn(), bytearray()
-        for _ in range(min(PORTION, len(self._waiting))):
+        began, turn, replies, waited = time.perf_counter_ns(), self._server.turn(), bytearray(), len(self._waiting)
+        for _ in range(min(PORTION, waited)):
             reply = self._answer(turn, self._waiting.popleft())
             if reply is not None:
                 replies += frame(reply)
@@ -230,6 +230,8 @@ class Connection(asyncio.BufferedProtocol):
         if replies:  # what only draws silence does not count as activity
             self._server.touch(self)
             self._transport.write(replies)
+        if answered := waited - len(self._waiting):
+            metrics.count_batch(turn.tally, TCP, answered, time.perf_counter_ns() - began)
         self._go_on()
 
     def _go_on(self) -> None:
