@@ -49,6 +49,7 @@ RULE: dict[str, tuple[str, ...] | None] = {
     "tokens": (),
     "jsonform": (),
     "jsonread": (),
+    "threads": (),
     "flips": None,
     "loading": None,
     "querylog": None,
