@@ -103,6 +103,22 @@ def test_old_snapshot_goes_in_slices_and_whole() -> None:
     assert Counted.alive == 2
 
 
+def test_what_somebody_held_on_to_goes_in_slices_once_it_is_handed_in() -> None:
+    first = made_up(10 * publish.SLICE)
+    publish.publish(first)
+    publish.publish(made_up(2))
+    for _ in publish.sweep():
+        pass
+    assert Counted.alive == 10 * publish.SLICE + 2
+    publish.retire(first)
+    del first
+    alive = Counted.alive
+    for _ in publish.sweep():
+        assert alive - Counted.alive <= publish.SLICE
+        alive = Counted.alive
+    assert Counted.alive == 2
+
+
 def test_never_sweeps_what_is_current() -> None:
     publish.publish(made_up(5))
     assert list(publish.sweep()) == []

@@ -45,8 +45,7 @@ def _find_counters(snapshot: Snapshot) -> Counters:
 
 
 def retire(snapshot: Snapshot) -> None:
-    """Hand in a *snapshot* that somebody held on to while it was replaced: whoever holds the last reference does so, and
-    runs `sweep`."""
+    """Hand in a *snapshot* that the caller held on to, perhaps beyond its time; `sweep` lets it go if it was the last."""
     _retired.append(snapshot)
 
 
