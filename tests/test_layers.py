@@ -45,6 +45,7 @@ RULE: dict[str, tuple[str, ...] | None] = {
     "logs": (),
     "report": (),
     "watch": (),
+    "state_lock": (),
     "client": ("tokens",),
     "tokens": (),
     "jsonform": (),

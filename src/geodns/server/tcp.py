@@ -52,6 +52,7 @@ class TcpServer:
         self._limits = limits
         self._open: OrderedDict[Connection, None] = OrderedDict()  # the one that did nothing for longest comes first
         self._by_client: Counter[bytes] = Counter()
+        self._bound: Sequence[Bound] = ()
         self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -67,18 +68,45 @@ class TcpServer:
 
     async def start(self, bound: Sequence[Bound]) -> None:
         """Accept from now on; a snapshot must have been published. Who connected earlier is waiting in the kernel."""
+        self._bound = bound
+        await self.resume()
+        self._sweep()
+
+    async def resume(self) -> None:
+        """Accept again, after `pause`."""
         loop = asyncio.get_running_loop()
-        for one in bound:
-            server = await loop.create_server(lambda: Connection(self), sock=one.tcp, backlog=ACCEPTS)
+        for one in self._bound:
+            # asyncio closes the socket that it is given, also when it is only to pause
+            server = await loop.create_server(lambda: Connection(self), sock=one.tcp.dup(), backlog=ACCEPTS)
             one.tcp.listen(BACKLOG)  # asyncio's `backlog` is both: what it accepts at once, and what the kernel keeps
             self._servers.append(server)
-        self._sweep()
+
+    async def pause(self) -> None:
+        """Accept no more; who connects meanwhile waits in the kernel, for `resume` or for a successor.
+
+        Connections that are open go on.
+        """
+        loop = asyncio.get_running_loop()
+        for server in self._servers:
+            for listening in server.sockets:
+                loop.remove_reader(listening.fileno())
+        await _let_loop_read()  # asyncio would lose connections between accept() and their protocol, were it closed at once
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+
+    async def drain(self, seconds: float) -> None:
+        """After `pause`: serve who is connected until they end or idle for too long, at most so long."""
+        deadline = time.monotonic() + seconds
+        while self._open and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
 
     async def stop(self) -> None:
         """Accept no more, answer what has arrived, close; who does not take the last replies is cut off."""
         await _let_loop_read()  # what had arrived when we were told to stop is accepted and answered
-        for server in self._servers:
-            server.close()
+        await self.pause()
+        for one in self._bound:
+            one.tcp.close()
         await _let_loop_read()
         for connection in list(self._open):
             connection.finish()

@@ -51,6 +51,17 @@ class UdpReader:
         self._loop = loop
         loop.add_reader(self._socket, self.serve_batch)
 
+    def pause(self) -> None:
+        """Read no more; who asks meanwhile waits in the kernel, for `start` or for a successor."""
+        if self._loop is not None:
+            self._loop.remove_reader(self._socket)
+            self._loop = None
+
+    def leave(self) -> None:
+        """Close our descriptor of a socket that a successor reads. Its door stays open, which `stop` would shut."""
+        self.pause()
+        self._socket.close()
+
     def stop(self) -> None:
         """Close the door, answer who is in, close the socket."""
         if self._loop is not None:
