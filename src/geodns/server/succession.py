@@ -82,7 +82,7 @@ class Offer:
         self._busy = False
 
     async def answer(self, connection: socket.socket, first: bytes = b"") -> None:
-        """Serve *connection*, whose *first* octets are no HTTP and still unread, and close it. Raises CancelledError alone."""
+        """Serve *connection*, whose *first* octets are still unread, and close it. Raises nothing but CancelledError."""
         connection.setblocking(False)
         channel = Channel(connection)
         try:
@@ -95,8 +95,9 @@ class Offer:
             channel.close()
 
     async def _serve(self, channel: Channel) -> None:
-        if await channel.read_line() != GREETING.strip():
-            raise ChannelError(f"who connected does not speak this version: {first!r}")
+        greeting = await channel.read_line()
+        if greeting != GREETING.strip():
+            raise ChannelError(f"who connected does not speak this version: {greeting[:40]!r}")
         refusal = self._refuse(channel)
         if refusal:
             await channel.send(f"REFUSED {refusal}")
