@@ -1,0 +1,413 @@
+"""All that is known of the health of all members: states, overrides, what is probed, and what follows for each member.
+
+Knows outcomes, plans, the guard and the clocks' readings that it is given. Knows nothing of probes, files, snapshots or
+logs: what is to be logged it returns as events, which pools changed it tells when it is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+
+from ..config.model import Health as Settings
+from ..report import CheckCount, OverrideReport, ProbeReport
+from .conditions import Conditions
+from .counts import Counts
+from .events import (
+    Event,
+    Flip,
+    Moment,
+    give_reason,
+    tell_begun,
+    tell_ended,
+    tell_flip,
+    tell_freeze,
+    tell_idle,
+    tell_jump,
+    tell_old,
+    tell_override,
+    tell_started,
+    tell_stopped,
+    tell_strangers,
+    tell_weight,
+)
+from .facts import MemberFacts, report_probe
+from .guard import Freeze, Guard, Thaw
+from .overrides import Override, Standing, parse_target
+from .shelf import Shelf
+from .state import Health, MemberKey, Outcome, Saved, State, Verdict, note, observe
+from .targets import EMPTY, Plan, Target
+
+__all__ = ["Event", "MemberFacts", "Moment", "Roster"]  # where the daemon finds what it handles beside the roster
+
+_SLICE = 200  # targets taken in between two yields
+_PORTION = 500  # states that go, or that are too old, at one tick
+_SILENCES = 3  # intervals without a result before a verdict can be too old, however short `stale_limit` is
+_TIDY = 60.0  # seconds between two looks for what is too old on the shelf
+_JUMP = 5.0  # seconds between the clocks that are worth a line
+
+
+class Roster:
+    """The owner of states and overrides. See page 5 for the order of calls."""
+
+    def __init__(self, saved: Iterable[Saved], overrides: Iterable[Override], now: Moment) -> None:
+        """*saved* and *overrides* are those of the run before. Raises ValueError for an override whose target is none."""
+        self._states: dict[str, State] = {}
+        self._heard: dict[str, float] = {}  # when the last result came, monotonic
+        self._targets: dict[str, Target] = {}  # of what is served and what is expected
+        self._leaving: dict[str, Target] = {}  # nobody needs them any more
+        self._shelf = Shelf(saved)
+        self._untold = True  # none of the states of the run before was wanted so far, and nobody was told
+        self._standing = Standing(overrides)
+        self._settings = Settings()
+        self._guard = Guard(self._settings.freeze_limit)
+        self._counts = Counts()
+        self._served = Conditions(EMPTY, self._states, self._standing)
+        self._expected: Conditions | None = None
+        self._missing: set[str] = set()
+        self._stopped: float | None = None  # when the prober stopped, monotonic
+        self._too_old = now.mono  # no verdict is too old before
+        self._tidied = now.mono  # when the shelf was
+        self._last = now
+        self._idle: set[Override] = set()  # of those it was said that they match nothing
+        self._frozen: dict[str, float] = {}  # families by name: since when, wall clock
+
+    def expect(self, plan: Plan, settings: Settings, now: Moment) -> tuple[tuple[Target, ...], frozenset[str]]:
+        """What must be probed from now on, of *plan* and of what is served, and who of *plan* has no result yet."""
+        work = self.expect_in_slices(plan, settings, now)
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                found: tuple[tuple[Target, ...], frozenset[str]] = end.value
+                return found
+
+    def expect_in_slices(
+        self, plan: Plan, settings: Settings, now: Moment
+    ) -> Generator[None, None, tuple[tuple[Target, ...], frozenset[str]]]:
+        """`expect`, with a pause after every few; outcomes and overrides may come between them."""
+        self.drop_expected()
+        if not self._served.plan.watched:
+            self._use(settings)
+        subjects = {target.subject: key for key, target in self._served.plan.targets.items()}
+        self._expected = Conditions(plan, self._states, self._standing)
+        targets = iter(plan.targets.items())
+        while some := list(islice(targets, _SLICE)):
+            for key, target in some:
+                self._leaving.pop(key, None)
+                self._targets[key] = target
+                if key not in self._states:
+                    self._take_in(target, subjects.get(target.subject), settings.stale_limit, now)
+                if self._states[key].probed is None:
+                    self._missing.add(key)
+                self._guard.add(key, target, now.mono)
+            yield
+        self._too_old = now.mono
+        yield from self._expected.fill()
+        return self.targets(), self.missing()
+
+    def _take_in(self, target: Target, alike: str | None, limit: float, now: Moment) -> None:
+        """The first state of *target*: that of the one served that differs in its schedule alone (*alike*), a saved one, or
+        none."""
+        if alike is not None:
+            self._states[target.key], self._heard[target.key] = self._states[alike], self._heard[alike]
+            return
+        found = self._shelf.take(target, now.wall, limit)
+        if found is None:
+            self._states[target.key], self._heard[target.key] = State(since=now.wall), now.mono
+            return
+        self._untold = False
+        age = now.wall - (found.probed or now.wall)
+        self._states[target.key] = replace(found, restored=True)
+        self._heard[target.key] = now.mono - max(0.0, age)
+
+    def targets(self) -> tuple[Target, ...]:
+        """All that must be probed now."""
+        return tuple(self._targets.values())
+
+    def missing(self) -> frozenset[str]:
+        """Who of the expected plan has no result yet."""
+        return frozenset(self._missing)
+
+    def expected_health(self) -> Health:
+        """The health of the expected plan, and of what is served where nothing is expected; as `health`.
+
+        Pools that it touches after this call are told once the plan is adopted.
+        """
+        if self._expected is None:
+            return self._served.known
+        self._expected.touched.clear()
+        return self._expected.known
+
+    def adopt(self, plan: Plan, settings: Settings, now: Moment) -> list[Event]:
+        """*plan* is served from now on. Whoever is needed no more goes, with the next ticks; its state is kept a while."""
+        if self._expected is None or self._expected.plan is not plan:
+            self.expect(plan, settings, now)
+        assert self._expected is not None
+        self._served, self._expected = self._expected, None
+        self._missing.clear()
+        self._use(settings)
+        self._leave()
+        self._counts.keep(plan.targets.values())
+        self._too_old = now.mono
+        self._shelf.drop_old(now.wall, settings.stale_limit)
+        strange = len(self._shelf) if self._untold and plan.targets else 0
+        self._untold = False
+        return [*([tell_strangers(strange, settings.stale_limit)] if strange else []), *self._tell_idle()]
+
+    def drop_expected(self) -> None:
+        """What is expected will not be served: the load failed, or another one begins."""
+        self._expected = None
+        self._missing.clear()
+        self._leave()
+
+    def _leave(self) -> None:
+        needed = self._served.plan.targets
+        for key in self._targets.keys() - needed.keys():
+            self._leaving[key] = self._targets.pop(key)
+        self._targets.update(needed)
+
+    def _use(self, settings: Settings) -> None:
+        self._settings, self._guard.limit = settings, settings.freeze_limit
+
+    def _tell_idle(self) -> Iterator[Event]:
+        """Overrides that match nothing in what is served, each once until it matches somebody."""
+        idle = {one for one in self._standing.overrides if not self._served.matched(parse_target(one.target))}
+        yield from (tell_idle(one) for one in self._standing.overrides if one in idle and one not in self._idle)
+        self._idle = idle
+
+    def observe(self, outcomes: Iterable[Outcome], now: Moment) -> list[Event]:
+        """Take note of *outcomes*, which came by *now*, in their order; those of targets that nobody needs are no news."""
+        events: list[Event] = []
+        targets, states, guard, counts = self._targets, self._states, self._guard, self._counts
+        for outcome in outcomes:
+            key = outcome.key
+            target = targets.get(key)
+            if target is None:
+                continue
+            check, before = target.check, states[key]
+            if guard.hear(before, outcome, now.mono):
+                after = observe(before, outcome, check.rise, check.fall, now.wall)
+            else:
+                after = note(before, outcome, now.wall, before.verdict, before.streak, before.since)
+            self._heard[key] = now.mono
+            self._missing.discard(key)
+            counts.add(target.name, outcome)
+            if after.verdict is before.verdict and after.streak == before.streak and after.weight == before.weight:
+                states[key] = after
+            else:
+                events += self._change(target, after)
+        events += self._judge(now, thoroughly=False)
+        return events
+
+    def _change(self, target: Target, after: State, reason: str = "") -> list[Event]:
+        """Put *after* in the place of the state of *target*, and tell whose verdict changes with it, and why."""
+        key, before = target.key, self._states[target.key]
+        if after.verdict is before.verdict:
+            self._states[key] = after
+            self._refresh(key)
+            if after.weight == before.weight:
+                return []
+            return [tell_weight(member, before.weight, after.weight, target) for member in self._served.watched_by(key)]
+        self._counts.turn(target.name, after.verdict)
+        homes = {member: home for home in self._homes() for member in home.watched_by(key)}
+        seen = {member: home.observed(member) for member, home in homes.items()}
+        self._states[key] = after
+        self._refresh(key)
+        reason = reason or give_reason(before, after, target)
+        flips = (Flip(member, seen[member], home.observed(member), _hide(home, member)) for member, home in homes.items())
+        return [tell_flip(flip, target, reason) for flip in flips if flip.before is not flip.after]
+
+    def _homes(self) -> Iterator[Conditions]:
+        """Where members are: what is served last, because it is the one to be believed where both have a member."""
+        if self._expected is not None:
+            yield self._expected
+        yield self._served
+
+    def _refresh(self, key: str) -> None:
+        for home in self._homes():
+            home.refresh(key)
+
+    def _judge(self, now: Moment, *, thoroughly: bool) -> list[Event]:
+        """Freeze and thaw. What those who fell silent lost by it is given back: their facts stay, their verdicts return."""
+        events: list[Event] = []
+        for change in self._guard.judge(self._states, now.mono, thoroughly=thoroughly):
+            events.append(tell_freeze(change, self._settings.freeze_limit))
+            if isinstance(change, Thaw):
+                self._frozen.pop(change.family, None)
+                continue
+            self._frozen[change.family] = now.wall
+            events += self._take_back(change)
+        return events
+
+    def _take_back(self, change: Freeze) -> Iterator[Event]:
+        for key, before in change.before.items():
+            state = self._states[key]
+            if (state.verdict, state.streak) != (before.verdict, before.streak):
+                back = replace(state, verdict=before.verdict, streak=before.streak, since=before.since)
+                target = self._targets.get(key) or self._leaving[key]
+                yield from self._change(target, back, "taken back, this host cannot see")
+
+    def tick(self, now: Moment) -> list[Event]:
+        """Once a second: what time alone changes."""
+        events = [*self._tell_jump(now), *self._end(self._standing.over(now.wall), now, expired=True)]
+        events += self._judge(now, thoroughly=True)
+        events += self._grow_old(now)
+        for key in list(islice(self._leaving, _PORTION)):
+            self._let_go(key, self._leaving.pop(key))
+        if now.mono >= self._tidied + _TIDY:
+            self._tidied = now.mono
+            self._shelf.drop_old(now.wall, self._settings.stale_limit)
+        return events
+
+    def _let_go(self, key: str, target: Target) -> None:
+        if key in self._targets:
+            return
+        self._guard.remove(key)
+        self._heard.pop(key, None)
+        self._shelf.put(Saved(key, target.subject, self._states.pop(key)))
+
+    def _tell_jump(self, now: Moment) -> Iterator[Event]:
+        jump = (now.wall - self._last.wall) - (now.mono - self._last.mono)
+        self._last = now
+        if abs(jump) >= _JUMP:
+            yield tell_jump(jump)
+
+    def _grow_old(self, now: Moment) -> Iterator[Event]:
+        """Verdicts without a result for `stale_limit` (three intervals at least) become unknown, some at each tick."""
+        if now.mono < self._too_old:
+            return
+        old, soonest = list[str](), float("inf")
+        for key, target in self._targets.items():
+            if self._states[key].verdict is Verdict.UNKNOWN:
+                continue
+            end = self._heard[key] + max(self._settings.stale_limit, _SILENCES * target.check.interval)
+            if end > now.mono:
+                soonest = min(soonest, end)
+            elif len(old) < _PORTION:
+                old.append(key)
+            else:
+                soonest = now.mono
+        # Whoever has no verdict now may have one in a moment; then it holds for `stale_limit` at least.
+        self._too_old = min(soonest, now.mono + max(1.0, self._settings.stale_limit))
+        for key in old:
+            state = self._states[key]
+            self._change(self._targets[key], replace(state, verdict=Verdict.UNKNOWN, streak=0, since=now.wall))
+        if old:
+            yield tell_old(len(old), self._settings.stale_limit)
+
+    def stopped(self, now: Moment) -> list[Event]:
+        """Nothing is probed from now on: verdicts stay as they are, until they are too old."""
+        if self._stopped is not None:
+            return []
+        self._stopped = now.mono
+        return [tell_stopped(len(self._targets), self._settings.stale_limit)]
+
+    def started(self, now: Moment) -> list[Event]:
+        """Probes run, at first or again."""
+        self._guard.resume(now.mono)
+        if self._stopped is None:
+            return []
+        paused, self._stopped = now.mono - self._stopped, None
+        return [tell_started(paused)]
+
+    @property
+    def overrides(self) -> tuple[Override, ...]:
+        """All that are in force, those that match nothing too."""
+        return self._standing.overrides
+
+    def held(self, target: str, kinds: Collection[str]) -> tuple[Override, ...]:
+        """Those of one of *kinds* that stand on *target* itself: what `end` would end. Raises ValueError for no target."""
+        return self._standing.find(target, kinds)
+
+    def matched(self, target: str) -> list[MemberKey]:
+        """The members served whom *target* names. Raises ValueError for no target."""
+        return self._served.matched(parse_target(target))
+
+    def put(self, override: Override, now: Moment) -> list[Event]:
+        """Begin *override*, in the place of what its target had on that axis. Raises ValueError: no target, too many."""
+        after = self._standing.put(override)
+        replaced = [one for one in self._standing.overrides if one not in set(after.overrides)]
+        self._stand(after, [override, *replaced])
+        members = len(self.matched(override.target))
+        return [tell_begun(override, replaced, members)]
+
+    def end(self, target: str, kinds: Collection[str], now: Moment) -> list[Event]:
+        """End what stands on *target* and is of one of *kinds*. Raises ValueError for no target."""
+        return list(self._end(self.held(target, kinds), now, expired=False))
+
+    def _end(self, ended: Sequence[Override], now: Moment, *, expired: bool) -> Iterator[Event]:
+        if ended:
+            self._stand(self._standing.without(ended), ended)
+        yield from (tell_ended(one, now.wall, expired=expired) for one in ended)
+
+    def _stand(self, standing: Standing, changed: Sequence[Override]) -> None:
+        self._standing = standing
+        for home in self._homes():
+            home.stand(standing, changed)
+
+    def take_touched(self) -> set[tuple[str, str]]:
+        """Pools served (service, datacenter) in which a member's condition changed since the last call."""
+        touched, self._served.touched = self._served.touched, set()
+        return touched
+
+    def health(self) -> Health:
+        """The health of what is served. It changes under the caller's eyes: whoever wants it to stay takes a copy."""
+        return self._served.known
+
+    def health_with(self, override: Override | None = None, without: Collection[Override] = ()) -> Health:
+        """What `health` would be with *override* put and *without* those; changes nothing. Raises ValueError as `put`."""
+        after = self._standing.without(without)
+        after = after if override is None else after.put(override)
+        before, later = set(self._standing.overrides), set(after.overrides)
+        return self._served.foresee(after, before ^ later)
+
+    def saved_states(self) -> tuple[Saved, ...]:
+        """All that a restart should know; not in the order of anything."""
+        states = (Saved(key, target.subject, self._states[key]) for key, target in self._targets.items())
+        gone = (Saved(key, target.subject, self._states[key]) for key, target in self._leaving.items())
+        shelved = (one for one in self._shelf.all() if one.key not in self._targets)
+        return (*(one for one in states if one.state.probed is not None), *gone, *shelved)
+
+    def member_facts(self, member: MemberKey) -> MemberFacts:
+        """What was seen of *member*, what is forced on it, what counts."""
+        served = self._served
+        drain, force = served.forced(member)
+        condition = served.known.get(member)
+        watched = served.plan.watched.get(member)
+        return MemberFacts(
+            observed=str(served.observed(member)) if watched else "none",
+            verdict=str(Verdict.UP if condition is None else condition.verdict),
+            drain="" if drain is None else drain.target,
+            forced="" if force is None else force.target,
+            weight=None if condition is None else condition.weight,
+            probes=self.probe_reports(member),
+        )
+
+    def probe_reports(self, member: MemberKey) -> tuple[ProbeReport, ...]:
+        """One for each check of *member*, in their order."""
+        keys = self._served.plan.watched.get(member, ())
+        return tuple(report_probe(self._served.plan.targets[key], self._states[key]) for key in keys)
+
+    def override_reports(self) -> tuple[OverrideReport, ...]:
+        """All overrides, and how many members each matches."""
+        return tuple(
+            OverrideReport(one.target, one.kind, one.owner, one.reason, one.since, one.until, len(self.matched(one.target)))
+            for one in self._standing.overrides
+        )
+
+    def frozen(self) -> tuple[tuple[str, float], ...]:
+        """Families whose verdicts the guard holds, and since when (seconds since 1970)."""
+        return tuple(self._frozen.items())
+
+    def check_counts(self) -> tuple[CheckCount, ...]:
+        """What the probes of each check that is served came to, since the daemon's start."""
+        return self._counts.report()
+
+
+def _hide(home: Conditions, member: MemberKey) -> str:
+    """Why a flip of *member* changes nothing: an override says otherwise."""
+    drain, force = home.forced(member)
+    hiding = [f"{tell_override(one)} is in force" for one in (force, drain) if one is not None]
+    return ", ".join(hiding)
