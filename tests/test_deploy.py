@@ -145,7 +145,7 @@ def test_unit_may_bind_port_53_and_nothing_else() -> None:
 def test_unit_lets_the_daemon_do_what_it_does() -> None:
     """It speaks IP and to the service manager; it keeps state; it opens a file per TCP client."""
     assert set(unit()["RestrictAddressFamilies"][0].split()) >= {"AF_INET", "AF_INET6", "AF_UNIX"}
-    assert unit()["StateDirectory"] == unit()["RuntimeDirectory"] == ["geodns"]
+    assert unit()["StateDirectory"] == unit()["RuntimeDirectory"] == unit()["LogsDirectory"] == ["geodns"]
     assert int(unit()["LimitNOFILE"][0]) > 10000
     # niceness and the limit of open files are @resources, which @system-service has; dropping users is not needed here
     assert unit()["SystemCallFilter"] == ["@system-service", "~@privileged"]

@@ -47,13 +47,18 @@ def test_always_the_newest_lines_in_order_and_no_file_too_large(sizes: list[int]
         assert files(path) == (model[: keep + 1] if sizes else [])
 
 
-def test_made_for_owner_and_group(tmp_path: Path) -> None:
-    before = os.umask(0)
+@pytest.mark.parametrize("umask", [0, 0o077])
+def test_made_for_owner_and_group_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    path = tmp_path / "log"
+    before = os.umask(umask)
     try:
-        LogFile(tmp_path / "log", None, 5).open()
+        LogFile(path, None, 5).open()
     finally:
         os.umask(before)
-    assert stat.S_IMODE((tmp_path / "log").stat().st_mode) == 0o640
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    path.chmod(0o600)
+    LogFile(path, None, 5).open()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600, "whoever changes it has a reason"
 
 
 def test_what_is_there_stays_and_counts(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ OPEN_WAIT = 5.0  # seconds that a first opening may take
 LAST_WAIT = 2.0  # seconds that the disk has for what waits when we stop
 
 # A pipe without a reader must not hold up its writer, and a terminal must not become ours.
-FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY
+FLAGS = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY
 
 
 class LogFile:
@@ -34,9 +34,16 @@ class LogFile:
         self._regular = False
 
     def open(self) -> None:
-        """Open the path, anew where it was open: another program may have renamed the file. Raises OSError."""
+        """Open the path, anew where it was open: another program may have renamed the file. Raises OSError.
+
+        A file that is made has `MODE` whatever the umask, so that its group can collect it; one that is there keeps its own.
+        """
         self.close()
-        self._descriptor = os.open(self._path, FLAGS, MODE)
+        try:
+            self._descriptor = os.open(self._path, FLAGS)
+        except FileNotFoundError:
+            self._descriptor = os.open(self._path, FLAGS | os.O_CREAT, MODE)
+            os.fchmod(self._descriptor, MODE)
         found = os.fstat(self._descriptor)
         self._size, self._regular = found.st_size, stat.S_ISREG(found.st_mode)
 
