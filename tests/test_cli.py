@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from geodns import cli
-from geodns.cli import FINE, PROBLEMS, USAGE, run
+from geodns.cli import run
+from geodns.cli_options import FINE, PROBLEMS, USAGE
 from geodns.geo.builtin import notice
 
 from .scenes import CONFIG, write_scene
@@ -249,7 +250,10 @@ def test_a_reader_that_goes_away_is_told_nothing() -> None:
     assert (ended.returncode, ended.stderr) == (PROBLEMS, "")
 
 
-@pytest.mark.parametrize("command", ["serve", "check", "explain", "locate", "diff"])
+ASKING = ("status", "pools", "drain", "undrain", "force", "overrides", "reload")
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "explain", "locate", "diff", *ASKING])
 def test_every_command_explains_its_options(command: str, capsys: Captured) -> None:
     assert run([command, "--help"]) == FINE
     assert capsys.readouterr().out.startswith(f"Usage: geodns {command} ")
@@ -257,10 +261,10 @@ def test_every_command_explains_its_options(command: str, capsys: Captured) -> N
 
 def test_the_reference_names_every_command_and_option() -> None:
     reference = (Path(__file__).parent.parent / "docs/reference/command-line.md").read_text()
-    for command in ("serve", "check", "explain", "locate", "diff", "config schema", "geoip status"):
+    for command in ("serve", "check", "explain", "locate", "diff", *ASKING, "config schema", "geoip status"):
         assert f"\n## {command}\n" in reference
         shown = subprocess.run(
             [sys.executable, "-m", "geodns", *command.split(), "--help"], capture_output=True, text=True, check=True
         ).stdout
-        options = {word.rstrip(",") for word in shown.split() if word.startswith("--")} - {"--help"}
+        options = {word.rstrip(",:;.") for word in shown.split() if word.startswith("--")} - {"--help"}
         assert all(option in reference for option in options), command

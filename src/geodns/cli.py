@@ -1,4 +1,4 @@
-"""The command line: one thin function for each command.
+"""The command line: one thin function for each command; those that a daemon must be there for are in `cli_daemon`.
 
 Knows options, exit statuses and where lines go: what was asked for to standard output, complaints about it to standard
 error. Knows nothing of how anything is found out (`explain`, `locate`, `compiler`) or how it reads (`present`).
@@ -11,22 +11,43 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from secrets import randbits
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 
 from . import __version__
-from .errors import Complaint, ConfigError, DatabaseError, GeodnsError, Place, Severity
-from .jsonform import to_json
+from .cli_daemon import add_daemon_commands
+from .cli_options import (
+    FINE,
+    PROBLEMS,
+    UNREACHABLE,
+    AloneOption,
+    AtOption,
+    ConfigOption,
+    DaemonOption,
+    JsonOption,
+    Node,
+    TokenOption,
+    ask_nodes,
+    open_nodes,
+    or_usage,
+    show,
+)
+from .client import Client
+from .errors import Complaint, ConfigError, DatabaseError, GeodnsError, Place, Severity, UnreachableError
+from .explanation import Explanation, Location
+from .jsonread import read_facts
 from .present import count_complaints, show_comparison, show_databases, show_explanation, show_location
+from .report import Served
 
 T = TypeVar("T")
 
-FINE, PROBLEMS, USAGE, UNREACHABLE = range(4)  # exit statuses
 INTERRUPTED = 130  # what a shell makes of SIGINT
 
 app = typer.Typer(
@@ -40,17 +61,7 @@ config_app = typer.Typer(help="About the form of the configuration.", no_args_is
 geoip_app = typer.Typer(help="About the GeoIP databases.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(config_app, name="config")
 app.add_typer(geoip_app, name="geoip")
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "-c",
-        "--config",
-        metavar="FILE",
-        help="The configuration; else $GEODNS_CONFIG, ./geodns.yaml, /etc/geodns/geodns.yaml.",
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document instead of lines.")]
+add_daemon_commands(app)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -64,7 +75,7 @@ def run(arguments: Sequence[str]) -> int:
         return PROBLEMS
     except GeodnsError as error:
         print(f"geodns: {error}", file=sys.stderr)
-        return PROBLEMS
+        return UNREACHABLE if isinstance(error, UnreachableError) else PROBLEMS
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception:
@@ -82,23 +93,6 @@ def show_complaints(complaints: Sequence[Complaint], write: Callable[[str], obje
         end = "the configuration cannot be served" if any(c.severity is Severity.ERROR for c in complaints) else ""
     if complaints:
         write("; ".join(filter(None, (count_complaints(complaints), end))) + "\n")
-
-
-def show(facts: Any, lines: Callable[[Any], Iterable[str]], as_json: bool) -> None:
-    """*facts* as JSON, or as *lines* puts them."""
-    if as_json:
-        print(to_json(facts))
-    else:
-        for line in lines(facts):
-            print(line)
-
-
-def or_usage(parse: Callable[..., T], *arguments: object) -> T:
-    """What *parse* makes of *arguments*; its ValueError is wrong usage."""
-    try:
-        return parse(*arguments)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
 
 
 @app.callback(invoke_without_command=True)
@@ -159,7 +153,9 @@ def explain(
     client: Annotated[str | None, typer.Option("--client", metavar="ADDRESS[/BITS]", help="The client subnet.")] = None,
     peer: Annotated[str | None, typer.Option("--peer", metavar="ADDRESS", help="Who asks; else the client.")] = None,
     draw: Annotated[str | None, typer.Option("--draw", metavar="NUMBER", help="The 64 bits of chance.")] = None,
-    config: ConfigOption = None,
+    config: AloneOption = None,
+    at: AtOption = None,
+    token_file: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell why a client gets the answer that it gets, step by step."""
@@ -168,7 +164,29 @@ def explain(
 
     chance = randbits(64) if draw is None else or_usage(parse_draw, draw)
     question = or_usage(explaining.parse_question, name, rtype, client, peer, chance)
+    asked = {"name": name, "type": rtype, "client": client, "peer": peer, "draw": str(chance)}
+    with whoever_is_there(config, at, token_file) as nodes:
+        if nodes:
+            ask_nodes(nodes, partial(ask_for, Explanation, "explain", asked), show_explanation, None, as_json)
     show(explaining.explain(locating.open_scene(config), question), show_explanation, as_json)
+
+
+@contextmanager
+def whoever_is_there(config: Path | None, at: list[str] | None, token_file: list[Path] | None) -> Iterator[list[Node]]:
+    """The daemons to ask, none where *config* is given. Where *at* names none and none answers, that is said."""
+    if config is not None and (at or token_file):
+        raise typer.BadParameter("-c asks the configuration alone, --at a daemon; give one of them")
+    try:
+        yield [] if config is not None else open_nodes(None, at, token_file)
+    except UnreachableError:
+        if at:
+            raise
+        print("geodns: no daemon answers; this is the configuration alone, with every member up", file=sys.stderr)
+
+
+def ask_for(kind: type[T], path: str, query: Mapping[str, str | None], client: Client) -> T:
+    """What the daemon says at *path*."""
+    return read_facts(kind, client.get(path, query))
 
 
 def parse_draw(text: str) -> int:
@@ -185,27 +203,39 @@ def parse_draw(text: str) -> int:
 @app.command()
 def locate(
     address: Annotated[str, typer.Argument(metavar="ADDRESS", help="IPv4 or IPv6.")],
-    config: ConfigOption = None,
+    config: AloneOption = None,
+    at: AtOption = None,
+    token_file: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell where an address is, who says so, and which datacenters are near."""
     from . import locate as locating  # noqa: PLC0415
 
     place = or_usage(ip_address, address)
+    with whoever_is_there(config, at, token_file) as nodes:
+        if nodes:
+            ask_nodes(nodes, partial(ask_for, Location, "locate", {"address": address}), show_location, None, as_json)
     show(locating.locate(locating.open_scene(config), place), show_location, as_json)
 
 
 @app.command()
 def diff(
-    old: Annotated[Path, typer.Argument(metavar="OLD", help="A configuration.")],
-    new: Annotated[Path, typer.Argument(metavar="NEW", help="Another one.")],
+    old: Annotated[Path, typer.Argument(metavar="[OLD]", help="A configuration; else what the daemon serves.")],
+    new: Annotated[Path | None, typer.Argument(metavar="NEW", help="Another one.")] = None,
+    config: DaemonOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell what share of the address space, and which countries, would change datacenter."""
     from .compiler.diff import compare_maps  # noqa: PLC0415
     from .locate import open_side  # noqa: PLC0415
+    from .served import open_served  # noqa: PLC0415
 
-    show(compare_maps(open_side(old), open_side(new)), show_comparison, as_json)
+    if new is None:
+        (node,), new = open_nodes(config, None, None), old
+        before = open_served(ask_for(Served, "diff", {}, node.client))
+    else:
+        before = open_side(old)
+    show(compare_maps(before, open_side(new)), show_comparison, as_json)
 
 
 @config_app.command("schema")
