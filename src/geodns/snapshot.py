@@ -149,7 +149,7 @@ class Member:
     text: str  # "192.0.2.10", "edge.example.net."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)  # `compiler.choices` keeps what it worked out while the plan lives
 class PoolPlan:
     """A service's members in one datacenter, as configured; what `compiler.choices` needs beside health."""
 

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geodns.compiler import choices
 from geodns.compiler.choices import build_choices, build_pool
 from geodns.health.state import Condition, MemberKey, Verdict
 from geodns.snapshot import DEAD, DRAINED, LIVE, UP, Choice, Member, Pool, PoolPlan, Zones
 
 A, CNAME, AAAA = 1, 5, 28
 
-conditions = st.builds(Condition, st.sampled_from(Verdict), st.booleans(), st.none() | st.floats(0, 300, allow_nan=False))
+conditions = st.builds(
+    Condition,
+    st.sampled_from(Verdict),
+    st.booleans(),
+    st.none() | st.floats(0, 300, allow_nan=False),
+    st.none() | st.sampled_from((0, 1, 7, 65535)),
+)
 
 
 def member(number: int, weight: int = 1, rtype: int = A, drained: bool = False) -> Member:
@@ -48,6 +56,7 @@ def pools(draw: st.DrawFn) -> tuple[PoolPlan, Mapping[MemberKey, Condition]]:
 def read_literally(plan: PoolPlan, known: Mapping[MemberKey, Condition]) -> tuple[int, dict[int, list[tuple[Member, int]]]]:
     """The rank, and who stands in each slot with which weight, sentence by sentence and without any speed."""
     seen = {m: known.get(("www", "ams", m.text), Condition()) for m in plan.members}
+    weights = {m: m.weight if (said := seen[m].weight) is None else said for m in plan.members}
     drained = {m for m in plan.members if m.drained or seen[m].drained}
     healthy = {m for m in plan.members if seen[m].verdict in (Verdict.UP, Verdict.UNKNOWN)}
     live = healthy - drained
@@ -57,8 +66,8 @@ def read_literally(plan: PoolPlan, known: Mapping[MemberKey, Condition]) -> tupl
         return [m for m in plan.members if m.rtype == rtype and m in some]
 
     def up(rtype: int) -> bool:
-        weight = sum(m.weight for m in of(rtype, live))
-        whole = sum(m.weight for m in of(rtype, set(plan.members) - drained))
+        weight = sum(weights[m] for m in of(rtype, live))
+        whole = sum(weights[m] for m in of(rtype, set(plan.members) - drained))
         return weight > 0 and Fraction(weight) >= Fraction(plan.up_threshold, 1_000_000) * whole
 
     if all(up(rtype) for rtype in types):
@@ -72,7 +81,7 @@ def read_literally(plan: PoolPlan, known: Mapping[MemberKey, Condition]) -> tupl
     slots: dict[int, list[tuple[Member, int]]] = {}
     for rtype in types:
         there = of(rtype, eligible) or of(rtype, set(plan.members))
-        heavy = [(m, m.weight) for m in there if m.weight]
+        heavy = [(m, weights[m]) for m in there if weights[m]]
         slots[rtype] = heavy or [(m, 1) for m in there]
     return rank, slots
 
@@ -99,6 +108,18 @@ def test_always_what_the_design_says(both: tuple[PoolPlan, Mapping[MemberKey, Co
     assert set(pool.slots) == set(slots)
     for rtype, expected in slots.items():
         check_choice(pool.slots[rtype], expected, rtype, pool.ttl)
+
+
+@given(pools(), st.data())
+def test_always_the_same_whatever_was_built_before(
+    both: tuple[PoolPlan, Mapping[MemberKey, Condition]], data: st.DataObject
+) -> None:
+    """What is kept of a plan between rebuilds never shows."""
+    plan, known = both
+    expected = build_pool(replace(plan), known)
+    for _ in range(3):
+        build_pool(plan, health(**{m.text: data.draw(conditions) for m in plan.members if data.draw(st.booleans())}))
+        assert build_pool(plan, known) == expected
 
 
 @given(pools())
@@ -179,6 +200,25 @@ def test_the_ttl_follows_the_first_to_flip() -> None:
     assert build_pool(both, health(m1=Condition(Verdict.DOWN, until_flip=10.0))).ttl == 10
 
 
+def test_a_weight_that_a_check_says_counts_instead_of_the_configured_one() -> None:
+    both = plan(member(1, weight=1), member(2, weight=3))
+    assert build_pool(both, health(m1=Condition(weight=5))).slots[A].totals == (5, 8)
+    assert build_pool(both, health(m1=Condition(weight=0))).slots[A].keys == (2,)
+    assert build_pool(both, {}).slots[A].totals == (1, 4)
+    half = build_pool(both, health(m1=Condition(weight=2), m2=Condition(Verdict.DOWN)))
+    assert half.rank == LIVE, "2 of 5"
+    assert build_pool(both, health(m1=Condition(weight=3), m2=Condition(Verdict.DOWN))).rank == UP, "3 of 6"
+
+
+def test_nothing_is_kept_of_a_plan_that_is_gone() -> None:
+    gone = plan(member(1), member(2))
+    number = id(gone)
+    build_pool(gone, {})
+    assert number in choices._columns
+    del gone
+    assert number not in choices._columns
+
+
 def test_targets_of_different_lengths() -> None:
     short, long = Member(CNAME, b"\x01a\x00", 1, 1, False, "a."), Member(CNAME, b"\x03abc\x00", 1, 2, False, "abc.")
     tails = tails_of(build_pool(plan(short, long, ttl=(30, 30)), {}), CNAME)
@@ -187,6 +227,6 @@ def test_targets_of_different_lengths() -> None:
 
 def test_choices_carry_the_shape_of_their_zones() -> None:
     zones = Zones({}, (), (), (plan(member(1)), plan(member(2))), 0, b"maps", b"pools")
-    choices = build_choices(zones, {})
-    assert choices.shape == b"pools"
-    assert [pool.slots[A].keys for pool in choices.pools] == [(1,), (2,)]
+    built = build_choices(zones, {})
+    assert built.shape == b"pools"
+    assert [pool.slots[A].keys for pool in built.pools] == [(1,), (2,)]
