@@ -6,7 +6,7 @@ logs: what is to be logged it returns as events, which pools changed it tells wh
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -363,12 +363,10 @@ class Roster:
         before, later = set(self._standing.overrides), set(after.overrides)
         return self._served.foresee(after, before ^ later)
 
-    def saved_states(self) -> tuple[Saved, ...]:
-        """All that a restart should know; not in the order of anything."""
-        states = (Saved(key, target.subject, self._states[key]) for key, target in self._targets.items())
-        gone = (Saved(key, target.subject, self._states[key]) for key, target in self._leaving.items())
-        shelved = (one for one in self._shelf.all() if one.key not in self._targets)
-        return (*(one for one in states if one.state.probed is not None), *gone, *shelved)
+    def saved_states(self) -> Iterator[Saved]:
+        """All that a restart should know, in no order, as it is at this call: it may be taken in another thread."""
+        targets = (*self._targets.values(), *self._leaving.values())
+        return _list_saved(targets, self._states.copy(), tuple(self._shelf.all()))
 
     def member_facts(self, member: MemberKey) -> MemberFacts:
         """What was seen of *member*, what is forced on it, what counts."""
@@ -411,3 +409,10 @@ def _hide(home: Conditions, member: MemberKey) -> str:
     drain, force = home.forced(member)
     hiding = [f"{tell_override(one)} is in force" for one in (force, drain) if one is not None]
     return ", ".join(hiding)
+
+
+def _list_saved(targets: Iterable[Target], states: Mapping[str, State], shelved: Iterable[Saved]) -> Iterator[Saved]:
+    yield from (one for one in shelved if one.key not in states)
+    for target in targets:
+        if (state := states[target.key]).probed is not None:
+            yield Saved(target.key, target.subject, state)
