@@ -276,13 +276,12 @@ def test_programs_that_a_check_runs_can_be_ended_by_a_signal() -> None:
     assert not any(ignored >> (number - 1) & 1 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
 
 
-def test_the_file_limit_is_raised_as_far_as_needed() -> None:
+def test_the_file_limit_is_raised_as_far_as_needed_and_bounds_the_probes() -> None:
     program = (
-        "import resource; from geodns.health.prober import raise_file_limit;"
-        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 500));"
-        "raise_file_limit(400); print(resource.getrlimit(resource.RLIMIT_NOFILE));"
-        "raise_file_limit(100); print(resource.getrlimit(resource.RLIMIT_NOFILE));"
-        "raise_file_limit(9999); print(resource.getrlimit(resource.RLIMIT_NOFILE))"
+        "import resource; from geodns.health.prober import fit_limit;"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (300, 1000));"
+        "[print(fit_limit(limit), *resource.getrlimit(resource.RLIMIT_NOFILE)) for limit in (50, 400, 300, 4000)];"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100)); print(fit_limit(4000))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["(400, 500)", "(400, 500)", "(500, 500)"]
+    assert done.stdout.splitlines() == ["50 300 1000", "400 600 1000", "300 600 1000", "800 1000 1000", "1"]

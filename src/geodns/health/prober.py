@@ -33,7 +33,7 @@ LONG_TURN = 0.02  # seconds of our own work in one turn: probes would time out f
 BEAT = 0.2  # seconds between two looks at the clock
 STALL = 0.4  # seconds that a beat comes too late: we stood still, and time-outs meanwhile are our own
 BACKLOG = 1 << 20  # octets that the daemon has not read: nothing is started until it does
-FILES_A_PROBE = 4  # open files: a socket, or the pipes of a program
+SPARE_FILES = 200  # open files beside the sockets of probes: programs and their pipes, certificates, the loop
 CLOSE_LIMIT = 0.4  # seconds that probes under way have to go
 LINES_A_PULSE = 10  # of the log; more are counted
 
@@ -250,13 +250,21 @@ async def make_rounds(connection: socket.socket, probes: Probing, limit: int = A
     await rounds.close()
 
 
-def raise_file_limit(wanted: int) -> None:
-    """Allow *wanted* open files, or as many as may be. Not more: programs that close all they could have inherit it."""
+def raise_file_limit(wanted: int) -> int:
+    """Allow *wanted* open files, or as many as may be; returns how many. Not more: programs that checks run inherit it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
+
+
+def fit_limit(limit: int) -> int:
+    """As many probes at once as files may be open, at most *limit*."""
+    files = raise_file_limit(limit + SPARE_FILES)
+    return max(1, min(limit, files - SPARE_FILES))
 
 
 def outlive_signals() -> None:
@@ -275,14 +283,14 @@ def serve(arguments: Sequence[str], make_probes: type[Probing]) -> None:
     parser.add_argument("--limit", type=int, default=AT_ONCE)
     options = parser.parse_args(arguments)
     outlive_signals()
-    raise_file_limit(FILES_A_PROBE * options.limit)
+    limit = fit_limit(options.limit)
     connection = socket.socket(fileno=options.fd)
     connection.set_inheritable(False)  # a program that a check left behind must not keep it open
     gc.freeze()
 
     async def run() -> None:
         try:
-            await make_rounds(connection, make_probes(), options.limit)
+            await make_rounds(connection, make_probes(), limit)
         except BaseException:
             sys.excepthook(*sys.exc_info())
             os._exit(1)

@@ -21,7 +21,8 @@ from typing import NamedTuple
 from .targets import Target
 
 JITTER = 0.05  # of the interval, to either side: probes of several nodes do not stay in step
-AT_ONCE = 1000  # probes under way: what has no reply is waited for, and each is a socket
+# Probes under way, each of them a socket. When nobody replies, a time-out of 2 s keeps 2,000 of 5,000 targets under way.
+AT_ONCE = 4000
 NOT_BEFORE = 0.5  # of the interval: nobody is probed again so soon, who was early (urgent) or late (capped)
 
 
