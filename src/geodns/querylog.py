@@ -3,7 +3,7 @@
 Knows which queries are kept, for how long, and how much of the main thread they may take. Knows nothing of what a line says
 (`querylog_line`) or of files (`querylog_file`). The hot path pays nothing while the log is off, and a countdown while it is
 on: what is kept is (query, peer, draw) beside the snapshot that was read, in a bounded ring. It is decided once more between
-queries, a few milliseconds at a time, and written by a thread. Where one of them is too slow, queries are dropped and
+queries, a millisecond at a time, and written by a thread. Where one of them is too slow, queries are dropped and
 counted.
 """
 
@@ -29,8 +29,8 @@ from .snapshot import Snapshot
 RING = 4096  # queries that may wait to be decided once more
 LONGEST = 1232  # octets of a query that is kept: what EDNS clients send at most over UDP, so the ring has 5 MB at most
 EVERY = 0.1  # seconds between two looks at the ring
-SLICE = 0.002  # seconds of the main thread at once
-REST = 4  # times as long as a slice took, queries have the thread: the log takes a fifth of it at most
+SLICE = 0.001  # seconds of the main thread at once
+REST = 9  # times as long as a slice took, queries have the thread: the log takes a tenth of it at most
 PACE = 60.0  # seconds between two lines that tell of drops
 
 _log = logging.getLogger(__name__)
