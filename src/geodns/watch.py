@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 EVERY = 1.0  # seconds between two looks
+REST = 100  # times as long as a look took is the pause after it, at least
 QUIET = 2.0  # seconds that a file must have been the same for
 HOLD = 10  # times `QUIET`: so long do files that are quiet wait for others that are not
 PATIENCE = 10.0  # seconds until a look that has not ended is told
@@ -43,19 +44,22 @@ def read_print(path: Path) -> Print | None:
 
     A path with ``*``, ``?`` or ``[`` that is no file itself is a pattern: it looks like all files together that match it.
     """
+    found = _read_file(str(path))
+    return _read_matches(str(path)) if found is None and glob.has_magic(str(path)) else found
+
+
+def _read_file(path: str) -> Print | None:
     try:
         target = os.path.realpath(path, strict=True)
         found = os.stat(target)  # noqa: PTH116 - a string already
     except (FileNotFoundError, NotADirectoryError):
-        if glob.has_magic(str(path)):
-            return _read_matches(str(path))
         return None
     return Print(target, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def _read_matches(pattern: str) -> Print:
     matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - a pattern with its folder
-    prints = [found for name in matches if not glob.has_magic(name) and (found := read_print(Path(name))) is not None]
+    prints = [found for name in matches if (found := _read_file(name)) is not None]
     newest = max((found.mtime for found in prints), default=0)
     return Print("\0".join(matches), 0, sum(found.inode for found in prints), sum(found.size for found in prints), newest)
 
@@ -158,11 +162,12 @@ async def watch_files(
     """Look at the files of *watch* every so many seconds and tell *changed*, until cancelled.
 
     Each look is a thread of its own, at most one at a time: a file system that does not reply stops the watch, and says so
-    once, but neither the loop nor the end of the process, which waits for no such thread.
+    once, but neither the loop nor the end of the process, which waits for no such thread. Where there are thousands of files
+    looks are rarer, so that they take a hundredth of a processor at most.
     """
-    loop = asyncio.get_running_loop()
+    loop, pause = asyncio.get_running_loop(), every
     while True:
-        await asyncio.sleep(every)
+        await asyncio.sleep(pause)
         look = _look_in_thread(loop, watch)
         done, _ = await asyncio.wait((look,), timeout=patience)
         if not done:
@@ -170,23 +175,25 @@ async def watch_files(
             await asyncio.wait((look,))
             _log.warning("watching: the file system replies again")
         try:
-            files = look.result()
+            files, took = look.result()
         except Exception:
             _log.exception("watching: the watch has ended, which is a bug in geodns; changes of files go unnoticed")
             return
+        pause = max(every, REST * took)
         if files:
             watch.accept()
             changed(files)
 
 
-def _look_in_thread(loop: asyncio.AbstractEventLoop, watch: Watch) -> asyncio.Future[frozenset[Path]]:
-    future: asyncio.Future[frozenset[Path]] = loop.create_future()
+def _look_in_thread(loop: asyncio.AbstractEventLoop, watch: Watch) -> asyncio.Future[tuple[frozenset[Path], float]]:
+    """What *watch* sees, and the seconds of processor time that it took."""
+    future: asyncio.Future[tuple[frozenset[Path], float]] = loop.create_future()
 
-    def tell(files: frozenset[Path], failure: BaseException | None) -> None:
+    def tell(files: frozenset[Path], took: float, failure: BaseException | None) -> None:
         if future.done():  # cancelled: nobody waits
             return
         if failure is None:
-            future.set_result(files)
+            future.set_result((files, took))
         else:
             future.set_exception(failure)
 
@@ -196,7 +203,7 @@ def _look_in_thread(loop: asyncio.AbstractEventLoop, watch: Watch) -> asyncio.Fu
         except Exception as error:
             found, failure = frozenset(), error
         try:
-            loop.call_soon_threadsafe(tell, found, failure)
+            loop.call_soon_threadsafe(tell, found, time.thread_time(), failure)
         except RuntimeError:  # the loop was closed while the file system kept us waiting
             return
 
