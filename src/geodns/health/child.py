@@ -29,6 +29,9 @@ LOOKS = 10  # how often the silence is looked at before it is too long
 START_LOOKS = 30  # the same until the first pulse: the interpreter starts, on a machine that may be busy
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0  # seconds before it is started again: doubled each time
 HEALTHY = 60.0  # seconds of life that make the pause short again
+LARGEST_READ = (
+    1 << 15
+)  # octets taken in one turn of the loop: some 300 outcomes, half a millisecond, then queries have theirs
 END_LIMIT = 0.6  # seconds that it has to end by itself
 
 _log = logging.getLogger(__name__)
@@ -161,12 +164,13 @@ class Prober:
             self._tell(found)
 
 
-class Line(asyncio.Protocol):
+class Line(asyncio.BufferedProtocol):
     """Our end of the socket to one process."""
 
     def __init__(self, hear: Callable[[list[Outcome], Pulse | None, list[Said]], None], silence: float) -> None:
         self._hear, self._silence = hear, silence
         self._frames = Frames(messages.LARGEST_UP)
+        self._buffer = bytearray(LARGEST_READ)
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.WriteTransport | None = None
         self._writable = asyncio.Event()
@@ -192,13 +196,16 @@ class Line(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._writable.set()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         self._quiet = 0
         found: list[Outcome] = []
         said: list[Said] = []
         pulse: Pulse | None = None
         try:
-            for frame in self._frames.feed(data):
+            for frame in self._frames.feed(self._buffer[:nbytes]):
                 message = messages.read_up(frame)
                 if isinstance(message, Pulse):
                     pulse = message

@@ -19,7 +19,7 @@ from .targets import Target
 
 LARGEST_DOWN = 64 << 20  # octets of a frame
 LARGEST_UP = 4 << 20
-TARGETS_A_FRAME = 100  # what the daemon packs between two looks at its sockets: 1 ms
+TARGETS_A_FRAME = 100  # what the daemon packs between two looks at its sockets: 0.2 ms
 OUTCOMES_A_FRAME = 200
 LONGEST_TEXT = 200  # characters, as `Outcome` has it
 LONGEST_SAID = 4000
@@ -63,7 +63,7 @@ class Frames:
         self._limit = limit
         self._kept = bytearray()
 
-    def feed(self, octets: bytes) -> list[bytes]:
+    def feed(self, octets: bytes | bytearray) -> list[bytes]:
         """The frames that *octets* complete. Raises MessageError for one that says it is longer than the limit."""
         kept = self._kept
         kept += octets
