@@ -15,23 +15,35 @@ PACE = 10.0  # seconds between two tracebacks, so that a packet that hurts canno
 _log = logging.getLogger(__name__)
 
 
-class Failures:
-    """Our own mistakes, as the log sees them: the first at once, then one every `PACE` seconds with a count."""
+class Pace:
+    """What a stranger can bring about is told at once the first time, then once every `PACE` seconds with a count."""
 
     def __init__(self) -> None:
         self._next = 0.0
         self._untold = 0
 
-    def tell(self, query: bytes) -> bytes | None:
-        """Log the exception being handled, at the limited rate; returns the reply to *query*."""
+    def due(self) -> int | None:
+        """One more: None where nothing is to be said of it, else how many were passed over since the last time."""
         now = time.monotonic()
         if now < self._next:
             self._untold += 1
-        else:
-            more = f" ({self._untold} more since the last such line)" if self._untold else ""
+            return None
+        self._next, untold, self._untold = now + PACE, self._untold, 0
+        return untold
+
+
+class Failures:
+    """Our own mistakes, as the log sees them."""
+
+    def __init__(self) -> None:
+        self._pace = Pace()
+
+    def tell(self, query: bytes) -> bytes | None:
+        """Log the exception being handled, at the limited rate; returns the reply to *query*."""
+        if (untold := self._pace.due()) is not None:
+            more = f" ({untold} more since the last such line)" if untold else ""
             # the whole query in hexadecimal: whoever mends it can replay it, and nothing in it can forge a log line
             _log.exception("a query failed, which is a bug in geodns; replied SERVFAIL%s; query %s", more, query.hex())
-            self._next, self._untold = now + PACE, 0
         return write_servfail(query)
 
 
