@@ -32,9 +32,8 @@ def read_facts(kind: type[T], value: object) -> T:
     try:
         return cast(T, _read(kind, value))
     except (TypeError, ValueError) as error:
-        raise GeodnsError(
-            f"the daemon's reply does not read as {kind.__name__}, is it of another version? {error}"
-        ) from None
+        text = f"the daemon's reply does not read as {kind.__name__}; is it of another version? {error}"
+        raise GeodnsError(text) from None
 
 
 def _read(kind: Any, value: Any) -> Any:

@@ -26,7 +26,8 @@ DAY = 86400
 def show_status(status: Status) -> Iterator[str]:
     """Lines of `geodns status`."""
     ready = "ready" if status.ready else "not ready: waiting for the first results of the checks"
-    yield f"geodns {status.version} ({status.engine}), pid {status.pid}, up {show_age(status.now - status.started)}, {ready}"
+    up = show_age(status.now - status.started)
+    yield from _indent(f"geodns {status.version} ({status.engine}), pid {status.pid}, up {up}, {ready}", 0, LABEL)
     yield from wrap_rows(_status_rows(status))
     yield ""
     yield from _pool_table(status.pools, status.now)
@@ -132,7 +133,7 @@ def show_overrides(overrides: Sequence[OverrideReport], now: float) -> Iterator[
         yield "no overrides"
     for override in overrides:
         reach = _count(override.members, "member") if override.members else "matches nothing, and is kept"
-        yield f"{_verb(override)} {override.target}: {reach}, {_until(override, now)}"
+        yield from _indent(f"{_verb(override)} {override.target}: {reach}, {_until(override, now)}", 0, 4)
         yield from _indent(f"{show_age(now - override.since)} ago {_signed(override)}", 4, 4)
 
 
@@ -184,7 +185,8 @@ def _forecast_rows(forecast: Forecast) -> Iterator[Row]:
     else:
         yield "moves", "nobody gets another datacenter"
     end = show_moment(forecast.now + forecast.horizon)
-    yield "until", f"{end} resolvers may still give out the old answers ({forecast.horizon:.0f} s)"
+    if forecast.horizon:
+        yield "until", f"{end} resolvers may give out the old answers ({forecast.horizon:.0f} s)"
     yield from (("WARNING", warning) for warning in forecast.warnings)
 
 
