@@ -214,7 +214,7 @@ def test_what_cannot_be_kept_is_refused(desk: FakeDesk) -> None:
     assert refused(control.override("ams", "drain", None, "", "rob\n", False))[0] == 400
     assert refused(control.override("ams", "drain", 0.0, "", "rob", False))[0] == 400
     assert refused(control.override("ams", "drain", 1e9, "", "rob", False))[0] == 400
-    assert refused(control.end("ams", ("drain",), "x" * 101))[0] == 400
+    assert refused(control.end("ams", ("drain",), "x" * 201))[0] == 400
     assert desk.roster.overrides == ()
 
 

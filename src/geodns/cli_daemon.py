@@ -202,7 +202,7 @@ def change(
 def override_body(target: str, duration: str | None, reason: str, at: list[str] | None) -> dict[str, Any]:
     """What the API takes for an override."""
     seconds = None if duration is None else or_usage(parse_duration, duration)
-    return {"target": target, "duration": seconds, "reason": reason, "owner": find_owner(at)}
+    return {"target": target, "duration": seconds, "reason": reason or None, "owner": find_owner(at)}
 
 
 def parse_duration(text: str) -> float:

@@ -37,7 +37,7 @@ from .served import tell_served
 from .snapshot import Snapshot
 from .threads import in_thread
 
-LONGEST_REASON, LONGEST_OWNER = 200, 100  # characters
+LONGEST_REASON, LONGEST_OWNER = 200, 200  # characters; the owner with the address that HTTP adds
 LONGEST_DURATION = 366 * 86400.0  # seconds
 FORCES = ("up", "down")
 SOMEBODY = "somebody"  # the owner where the API was told none
