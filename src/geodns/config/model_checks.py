@@ -90,7 +90,7 @@ def parse_host(given: Any) -> Any:
             raise ValueError(f"must be a name or an address without port, got {describe(text)}") from None
     if "*" in check_dns_name(text):
         raise ValueError(f"cannot be a wildcard, got {describe(text)}")
-    return text.removesuffix(".")
+    return text.lower().removesuffix(".")
 
 
 def parse_headers(given: Any) -> Any:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import struct
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -22,12 +22,12 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 CHECKS: TypeAdapter[Any] = TypeAdapter(Check)
 
 
-def make_target(host: str = "127.0.0.1", port: int = 0, member: str = "", name: str = "web", **check: Any) -> Target:
-    """A target with a check as it would be written."""
+def make_target(host: str = "127.0.0.1", port: int = 0, member: str = "", /, **check: Any) -> Target:
+    """A target with a check as it would be written; `port` is the target's and, where its type has one, the check's."""
     if port and check["type"] not in ("icmp", "file", "exec"):
         check["port"] = port
     check = {"interval": "1m"} | check
-    return Target("key", "subject", CHECKS.validate_python(check), name, host, port, member or host, ("ams",))
+    return Target("key", "subject", CHECKS.validate_python(check), "web", host, port, member or host, ("ams",))
 
 
 @asynccontextmanager
@@ -67,7 +67,7 @@ async def probe_once(target: Target, **options: Any) -> Outcome:
         await probes.close()
 
 
-def probe_against(talk: Talk, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None, **check: Any) -> Outcome:
+def probe_against(talk: Talk, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None, /, **check: Any) -> Outcome:
     """What a probe says of a server that talks like this."""
 
     async def run() -> Outcome:

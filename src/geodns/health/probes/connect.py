@@ -19,7 +19,7 @@ RESOLVERS = 16  # threads; each may hang as long as the system's resolver does, 
 # struct tcp_info of linux/tcp.h: tcpi_state is the first octet, tcpi_bytes_received a word of 64 bits at octet 128.
 TCP_INFO_SIZE = 136
 BYTES_RECEIVED = struct.Struct("=128xQ")
-ESTABLISHED_OR_LATER = frozenset({1, 4, 5, 6, 7, 8, 9, 11})  # every state of tcp_states.h but SYN_SENT, SYN_RECV and LISTEN
+ESTABLISHED_OR_LATER = frozenset({1, 4, 5, 6, 8, 9, 11})  # of tcp_states.h all but SYN_SENT, SYN_RECV, CLOSE and LISTEN
 
 
 @lru_cache(maxsize=65536)

@@ -72,7 +72,7 @@ async def _ask_tcp(address: str, port: int, query: bytes, trail: Trail) -> bytes
         size = int.from_bytes(await _receive(opened, 2, trail))
         octets = await _receive(opened, size, trail)
     if not belongs(octets, query):
-        raise EOFError
+        raise EOFError("the reply over TCP belongs to another question")
     return octets
 
 

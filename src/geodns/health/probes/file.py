@@ -76,11 +76,14 @@ def _read(path: Path) -> Kept:
     """The file at *path*, signed as what was opened: whoever renames another there in between is noticed next time."""
     # Without O_NONBLOCK a FIFO of this name would hold us until somebody writes.
     opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(opened, "rb") as stream:
+    try:
         found = os.fstat(opened)
         if not stat.S_ISREG(found.st_mode):
             return Kept(_sign(found), {}, "is not a regular file")
-        octets = stream.read(MOST_OCTETS + 1)
+        with open(opened, "rb", closefd=False) as stream:  # noqa: PTH123  (a descriptor, not a path)
+            octets = stream.read(MOST_OCTETS + 1)
+    finally:
+        os.close(opened)
     if len(octets) > MOST_OCTETS:
         return Kept(_sign(found), {}, f"is larger than {MOST_OCTETS // 1024 // 1024} MiB")
     try:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..state import Verdict
 
 LONGEST_TEXT = 200
-NOT_PRINTABLE = re.compile(r"[^ -~\u00a1-\u024f]+")
+NOT_PRINTABLE = re.compile(r"[^ -~\u00a1-\u00ac\u00ae-\u024f]+")
 
 # Nobody replied, or only somebody on the way: these say nothing of whether we can see at all.
 UNSEEN = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.ETIMEDOUT})
@@ -100,9 +100,11 @@ def explain_error(error: Exception) -> Finding | None:
         case socket.gaierror():
             return failed(f"name cannot be resolved: {error.strerror}", seen=False)
         case EOFError():
-            return failed("connection closed without a reply")
+            return failed(str(error) or "connection closed without a reply")
         case OSError(errno=int(number)):
             return _explain_number(number)
+        case ConnectionError():  # asyncio makes them up, without a number, where a handshake ends early
+            return failed("connection closed in the handshake")
     return None
 
 
@@ -118,7 +120,7 @@ def _explain_tls(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         wrong = WRONG_NAME.search(error.verify_message)
         return f"certificate: {f'hostname mismatch ({wrong[1]})' if wrong else error.verify_message}"
-    reason = (error.reason or "connection closed in the handshake").replace("_", " ").lower()
+    reason = (error.reason or "connection closed").replace("_", " ").lower()
     return f"TLS: {reason}"
 
 

@@ -35,13 +35,12 @@ class Patterns:
         wanted = pattern.encode()
         loop = asyncio.get_running_loop()
         async with self._turn:
+            if self._process is not None and self._process.poll() is not None:
+                self.close()  # somebody else ended it
             line = self._line or self._start()
             try:
                 await loop.sock_sendall(line, SIZES.pack(len(wanted), len(text)) + wanted + text)
                 reply = await loop.sock_recv(line, 1)
-            except OSError as error:  # it died while we wrote, as somebody may kill it
-                self.close()
-                raise TooSlow from error
             except BaseException:  # its reply would be taken for the next one's
                 self.close()
                 raise

@@ -21,7 +21,7 @@ FLIGHT = 16384  # octets read at once
 async def probe(
     address: str, port: int, check: TlsCheck, name: str, tls: ssl.SSLContext, trail: Trail, now: float
 ) -> Finding:
-    """Shake hands with *address* as *name*. *now* in seconds since 1970. Raises OSError, ssl.SSLError among them."""
+    """Shake hands with *address* as *name*. *now* in seconds since 1970. Raises OSError, EOFError."""
     with await connect(address, port, trail) as opened:
         session = await _shake_hands(opened, tls, name, trail)
     certificate = session.getpeercert(binary_form=True)
@@ -63,6 +63,6 @@ async def _shake_hands(opened: socket.socket, tls: ssl.SSLContext, name: str, tr
             return session
         octets = await receive(opened, FLIGHT, trail)
         if not octets:
-            raise ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "connection closed")
+            raise EOFError("connection closed in the TLS handshake")
         trail.waiting_for = "end of the TLS handshake"
         arrived.write(octets)

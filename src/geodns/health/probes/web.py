@@ -39,12 +39,13 @@ WebCheck = HttpCheck | HttpsCheck
 
 
 class Step(NamedTuple):
-    """One request: what for, and from whom."""
+    """One request: what for, and to whom."""
 
-    url: URL  # as the server knows itself
-    address: str  # where it is
-    host: str  # the Host header
     method: str
+    url: URL  # as the server knows itself
+    address: str
+    port: int
+    told: bool  # the header fields of the check go there too: they may hold secrets
 
 
 class Web:
@@ -79,48 +80,44 @@ class Web:
             self._session = None
 
     async def _follow(self, target: Target, check: WebCheck, trail: Trail) -> Finding:
-        """The first reply, or with `redirects` the first that leads nowhere else.
-
-        Redirects within the name that was asked stay at the member: it is the one that is probed.
-        """
-        name = check.host or target.member.removesuffix(".")
+        """The first reply, or with `redirects` the first that leads nowhere else."""
         address = await self._names.find(target.host, trail)
-        url = _make_url(check.type, name, target.port, check.path)
-        step = Step(url, address, check.host or _host_header(url), check.method)
+        home = _make_url(check.type, check.host or target.member.removesuffix("."), _public_port(target, check), check.path)
+        step = start = Step(check.method, home, address, target.port, told=True)
         for _ in range(MOST_REDIRECTS + 1):
             async with await self._ask(step, check) as response:
                 trail.hear()
-                to = response.headers.get("Location") if response.status in REDIRECTS and check.redirects else None
+                to = response.headers.get("Location") if check.redirects and response.status in REDIRECTS else None
                 if to is None:
                     return await self._judge(response, check)
-                if response.status == 303 or (response.status in (301, 302) and step.method == "POST"):
-                    step = step._replace(method="GET")  # RFC 9110 15.4.2 to 15.4.4
-            try:
-                url = step.url.join(URL(to))
-            except ValueError:
-                return failed(f"redirects to {quote(to.encode())}, which is no URL")
-            if url.scheme not in DEFAULT_PORTS or not url.host:
-                return failed(f"redirects to {quote(to.encode())}, which is not HTTP")
-            home = url.host == name
-            address = address if home else await self._names.find(url.host, trail)
-            step = Step(url, address, _host_header(url), step.method)
+            url = _join(step.url, to)
+            if url is None:
+                return failed(f"redirects to {quote(to.encode())}, which is nothing for HTTP")
+            step = await self._find_step(_next_method(step.method, response.status), url, start, trail)
         return failed(f"more than {MOST_REDIRECTS} redirects")
+
+    async def _find_step(self, method: str, url: URL, start: Step, trail: Trail) -> Step:
+        """Where *url* is. What has the name that was asked at *start* stays at the member: it is the one that is probed."""
+        assert url.raw_host is not None and url.port is not None  # `_join` has seen to it
+        if url.raw_host != start.url.raw_host:
+            return Step(method, url, await self._names.find(url.raw_host, trail), url.port, told=False)
+        same = (url.scheme, url.port) == (start.url.scheme, start.url.port)
+        return Step(method, url, start.address, start.port if same else url.port, told=same or url.scheme == "https")
 
     async def _ask(self, step: Step, check: WebCheck) -> aiohttp.ClientResponse:
         if self._session is None:
             self._session = _make_session()
         secure = step.url.scheme == "https"
-        tls = self._trust.find(*_trusted_by(check), "http/1.1") if secure else True
-        headers = {"Host": step.host, "User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
-        for field, value in check.headers.items():
+        headers = {"Host": _host_header(step.url), "User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
+        for field, value in check.headers.items() if step.told else ():
             headers[next((known for known in headers if known.lower() == field.lower()), field)] = value
         return await self._session.request(
             step.method,
-            _at_address(step.url, step.address),
+            _make_url(step.url.scheme, step.address, step.port, step.url.raw_path_qs),
             headers=headers,
             allow_redirects=False,
-            ssl=tls,
-            server_hostname=step.url.host if secure else None,
+            ssl=self._trust.find(*_trusted_by(check), "http/1.1") if secure else True,
+            server_hostname=step.url.raw_host if secure else None,
         )
 
     async def _judge(self, response: aiohttp.ClientResponse, check: WebCheck) -> Finding:
@@ -160,16 +157,31 @@ def _make_url(scheme: str, host: str, port: int, path: str) -> URL:
     return URL(f"{scheme}://{host}:{port}{path}", encoded=True)
 
 
+def _public_port(target: Target, check: WebCheck) -> int:
+    """The port in the URL. A `host` that was written is what clients ask for, whatever port the probe goes to."""
+    return target.port if check.host is None else DEFAULT_PORTS[check.type]
+
+
+def _join(base: URL, location: str) -> URL | None:
+    """Where *location* leads from *base*; None where it is no URL for us. RFC 9110 10.2.2: it may be relative."""
+    try:
+        url = base.join(URL(location))
+        return url if url.scheme in DEFAULT_PORTS and url.raw_host and url.port else None
+    except ValueError:
+        return None
+
+
+def _next_method(method: str, status: int) -> str:
+    """RFC 9110 15.4.4: after 303 one retrieves; 15.4.2, 15.4.3: so everybody does after a POST and 301, 302."""
+    again = method == "HEAD" or (status != 303 and (method != "POST" or status not in (301, 302)))
+    return method if again else "GET"
+
+
 @lru_cache(maxsize=16384)
-def _at_address(url: URL, address: str) -> URL:
-    """*url* with the *address* in place of the name: nothing is resolved any more."""
-    return url if url.host == address else _make_url(url.scheme, address, url.port or 0, url.raw_path_qs)
-
-
 def _host_header(url: URL) -> str:
-    """RFC 9110 7.2: host and port of the URL, the port left out where it is the default."""
-    host = f"[{url.host}]" if ":" in (url.host or "") else url.host
-    return f"{host}" if url.port == DEFAULT_PORTS[url.scheme] else f"{host}:{url.port}"
+    """RFC 9110 7.2: host and port of the URL; the port is left out where it is the usual one."""
+    host = f"[{url.raw_host}]" if ":" in (url.raw_host or "") else f"{url.raw_host}"
+    return host if url.port == DEFAULT_PORTS[url.scheme] else f"{host}:{url.port}"
 
 
 def _trusted_by(check: WebCheck) -> tuple[bool, Path | None]:
@@ -188,7 +200,7 @@ def _explain(error: aiohttp.ClientError, trail: Trail) -> Finding:
     elif isinstance(error, aiohttp.ClientConnectorError):
         inner = error.os_error
     elif isinstance(error, aiohttp.ServerDisconnectedError):
-        inner = EOFError()
+        inner = EOFError("connection closed without a reply")
     elif isinstance(error, aiohttp.ClientPayloadError):
         return failed("connection closed in the body")
     elif isinstance(error, aiohttp.ClientResponseError):
