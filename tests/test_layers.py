@@ -204,7 +204,8 @@ def modules_after(statement: str) -> set[str]:
 ADAPTERS = sorted(
     f"geodns.{module}"
     for module in MODULES
-    if any(is_inside(module, part) for part in DATA_PLANE) and not is_inside(module, "server.http")
+    if any(is_inside(module, part) for part in DATA_PLANE)
+    and not any(is_inside(module, door) for door in ("server.http", "server.exposition"))
 )
 
 

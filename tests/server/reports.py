@@ -1,0 +1,87 @@
+"""Facts of a daemon, made up: what tests of metrics and tables show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from geodns.report import (
+    PROBE_BOUNDS,
+    CheckCount,
+    ConfigReport,
+    DatabaseReport,
+    MemberReport,
+    OverrideReport,
+    PoolReport,
+    ProbeReport,
+    ProberReport,
+    Status,
+)
+
+NOW = 1_800_000_000.0
+
+
+@dataclass(frozen=True)
+class Zone:
+    """What counters need of a zone."""
+
+    apex: bytes
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What counters need of a pool."""
+
+    service: str
+    datacenter: str
+
+
+def probe(verdict: str, since: float) -> ProbeReport:
+    return ProbeReport(
+        "web", "https 192.0.2.10:443", verdict, 0, 3, since, NOW - 1, "status 200", "", 0.02, 5, 0, restored=False
+    )
+
+
+def member(
+    text: str, verdict: str = "up", *, drained: str = "", forced: str = "", probes: tuple[ProbeReport, ...] = ()
+) -> MemberReport:
+    observed = verdict if probes else "none"
+    return MemberReport(text, "A", 1, verdict, observed, drained, forced, probes)
+
+
+def pool(service: str, datacenter: str, rank: str = "up", *members: MemberReport, since: float = NOW - 60) -> PoolReport:
+    live = sum(one.verdict != "down" and not one.drained for one in members)
+    return PoolReport(service, datacenter, rank, 30, live, sum(not one.drained for one in members), since, members)
+
+
+def override(
+    kind: str = "drain", *, since: float = NOW - 100, until: float | None = None, members: int = 1
+) -> OverrideReport:
+    return OverrideReport("ams", kind, "root", "work on the power", since, until, members)
+
+
+def check(name: str, verdict: str = "up", probes: int = 0) -> CheckCount:
+    return CheckCount(name, "http", verdict, probes, probes * 0.02, (probes, *[0] * len(PROBE_BOUNDS)), probes // 2)
+
+
+def status(
+    pools: tuple[PoolReport, ...] = (),
+    overrides: tuple[OverrideReport, ...] = (),
+    *,
+    frozen: tuple[tuple[str, float], ...] = (),
+    lateness: float | None = None,
+) -> Status:
+    return Status(
+        version="1.2.3",
+        engine="pure",
+        pid=1,
+        now=NOW,
+        started=NOW - 3600,
+        ready=True,
+        listen=("127.0.0.1:53",),
+        publishes=7,
+        config=ConfigReport("geodns.yaml", "abcd", NOW - 600, "1 zone", False, False, NOW - 60, (), ("server.listen",)),
+        databases=(DatabaseReport("city.mmdb", "GeoLite2-City", NOW - 86400),),
+        prober=ProberReport(True, NOW - 3600, 2, 11, lateness, frozen),
+        pools=pools,
+        overrides=overrides,
+    )
