@@ -69,15 +69,21 @@ class Offer:
 
     *sockets* gives all that are read from; *lock* is the descriptor of the state's lock, if there is one. *quiesce* stops
     reading them, without closing one, after answering what was taken; *resume* reads on; *finish* saves what is known, and
-    nothing is written afterwards. `handed` is true once a successor serves: from then on the sockets are its own, only our
-    descriptors may be closed. `succeeded` is set after *finish*: time to end.
+    nothing is written afterwards; *patience* is in seconds. `handed` is true once a successor serves: from then on the
+    sockets are its own, only our descriptors may be closed. `succeeded` is set after *finish*: time to end.
     """
 
     def __init__(
-        self, sockets: Callable[[], Sequence[Labelled]], lock: int | None, quiesce: Step, resume: Step, finish: Step
+        self,
+        sockets: Callable[[], Sequence[Labelled]],
+        lock: int | None,
+        quiesce: Step,
+        resume: Step,
+        finish: Step,
+        patience: float = PATIENCE,
     ) -> None:
         self.handed, self.succeeded = False, asyncio.Event()
-        self._sockets, self._lock = sockets, lock
+        self._sockets, self.lock, self._patience = sockets, lock, patience
         self._quiesce, self._resume, self._finish = quiesce, resume, finish
         self._busy = False
 
@@ -87,15 +93,15 @@ class Offer:
         channel = Channel(connection)
         try:
             await self._serve(channel)
-        except ChannelError as error:
-            _log.warning("hand-over to a successor: %s", error)
-        except OSError as error:
-            _log.warning("hand-over to a successor: %s", error.strerror)
+        except (ChannelError, OSError) as error:
+            _log.warning("hand-over to a successor: %s", _reason(error))
+        except Exception:
+            _log.exception("hand-over to a successor failed, which is a bug in geodns")
         finally:
             channel.close()
 
     async def _serve(self, channel: Channel) -> None:
-        greeting = await channel.read_line()
+        greeting = await channel.read_line(self._patience)
         if greeting != GREETING.strip():
             raise ChannelError(f"who connected does not speak this version: {greeting[:40]!r}")
         refusal = self._refuse(channel)
@@ -120,31 +126,34 @@ class Offer:
     async def _negotiate(self, channel: Channel) -> None:
         sockets = self._sockets()
         labels = [[one.label.kind, one.label.address, one.label.port] for one in sockets]
-        offered = {"pid": os.getpid(), "sockets": labels, "lock": self._lock is not None}
+        offered = {"pid": os.getpid(), "sockets": labels, "lock": self.lock is not None}
         await channel.send(f"OFFER {json.dumps(offered)}")
-        answer = await channel.read_line(at_end=b"")
+        answer = await channel.read_line(self._patience, at_end=b"")
         if not answer:
             return  # it only wanted to know
         if answer != b"TAKE":
             raise ChannelError(f"expected TAKE, got {answer[:40]!r}")
         try:
             await self._quiesce()
-            descriptors = [one.socket.fileno() for one in sockets] + ([] if self._lock is None else [self._lock])
+            descriptors = [one.socket.fileno() for one in sockets] + ([] if self.lock is None else [self.lock])
             for start in range(0, len(descriptors), AT_ONCE):
                 part = descriptors[start : start + AT_ONCE]
                 await channel.send(f"SOCKETS {len(part)}", part)
-            answer = await channel.read_line()
+            answer = await channel.read_line(self._patience)
             if answer != b"SERVING":
                 raise ChannelError(f"expected SERVING, got {answer[:40]!r}")
-        except BaseException as error:
-            await self._go_on(channel, error)
+        except Exception as error:
+            await self._go_on(channel, _reason(error))
+            return
+        except BaseException:
+            await self._go_on(channel, "this process is told to end")
             raise
         await self._end(channel)
 
-    async def _go_on(self, channel: Channel, error: BaseException) -> None:
+    async def _go_on(self, channel: Channel, reason: str) -> None:
         """The successor failed: read on, and tell it, should it be late and not dead."""
         await self._resume()
-        _log.error("the successor did not take over (%s); this process goes on", error or type(error).__name__)
+        _log.error("the successor did not take over: %s; this process goes on", reason)
         with contextlib.suppress(OSError, ChannelError):
             await channel.send("RESUMED")
 
@@ -184,14 +193,15 @@ class Inheritance:
         failure: everything is ours.
         """
         try:
-            await self._channel.send("SERVING")
-            answer = await self._channel.read_line(SAVING, at_end=b"BYE")
+            with contextlib.suppress(BrokenPipeError):  # it has gone, and may have left word
+                await self._channel.send("SERVING")
+            answer = await self._channel.read_line(SAVING, at_end=b"")
         except (OSError, ChannelError) as error:
-            _log.warning("process %d did not say that it ends: %s", self.pid, error)
-            answer = b"BYE"
+            _log.warning("process %d did not say that it ends: %s", self.pid, _reason(error))
+            answer = b""
         self.close()
         if answer.startswith(b"RESUMED"):
-            raise StartError(f"process {self.pid} waited for more than {PATIENCE:g} s and goes on; nothing was replaced")
+            raise StartError(f"process {self.pid} did not wait for us and goes on; nothing was replaced")
 
     def close(self) -> None:
         """Let go of what was not claimed, and of the connection. Before `confirm` that makes the old one go on."""
@@ -251,15 +261,14 @@ async def take_over(control: Path) -> Inheritance:
             line = await channel.read_line()
             if not line.startswith(b"SOCKETS "):
                 raise ChannelError(f"expected SOCKETS, got {line[:40]!r}")
-        lock = channel.descriptors.pop() if has_lock else None
-        sockets = [_verify(label, channel.descriptors) for label in labels]
+        sockets = _verify_all(labels, channel.descriptors)
     except (OSError, ChannelError) as error:
         channel.close()
-        raise StartError(f"{control}: process {pid} did not hand over: {error}; it goes on") from error
+        raise StartError(f"{control}: process {pid} did not hand over: {_reason(error)}; it goes on") from error
     except BaseException:
         channel.close()
         raise
-    return Inheritance(pid, sockets, lock, channel)
+    return Inheritance(pid, sockets, channel.descriptors.pop() if has_lock else None, channel)
 
 
 async def _open_offer(control: Path) -> tuple[Channel, int, tuple[Label, ...], bool] | None:
@@ -277,6 +286,8 @@ async def _open_offer(control: Path) -> tuple[Channel, int, tuple[Label, ...], b
             raise ChannelError(line.decode(errors="replace")[:200])
         offered = json.loads(line.removeprefix(b"OFFER "))
         labels = tuple(Label(str(kind), str(address), int(port)) for kind, address, port in offered["sockets"])
+        if len(set(labels)) < len(labels):
+            raise ChannelError("it offers a socket twice")
         return channel, int(offered["pid"]), labels, bool(offered["lock"])
     except (FileNotFoundError, ConnectionRefusedError):
         channel.close()
@@ -287,6 +298,19 @@ async def _open_offer(control: Path) -> tuple[Channel, int, tuple[Label, ...], b
     except (ChannelError, ValueError, LookupError, TypeError) as error:
         channel.close()
         raise StartError(f"{control}: the daemon there hands nothing over: {error}") from error
+
+
+def _verify_all(labels: Sequence[Label], descriptors: list[int]) -> list[Labelled]:
+    """All sockets that were handed over, taken out of *descriptors*; or none. Raises ChannelError, OSError."""
+    sockets: list[Labelled] = []
+    try:
+        for label in labels:
+            sockets.append(_verify(label, descriptors))  # noqa: PERF401 - a failure must find those before it
+    except BaseException:
+        for one in sockets:
+            one.socket.close()
+        raise
+    return sockets
 
 
 def _verify(label: Label, descriptors: list[int]) -> Labelled:
@@ -311,3 +335,8 @@ def _is_at(name: Any, label: Label) -> bool:
     if label.kind in UNIX:
         return bool(name == label.address)
     return bool(name[1] == label.port and ip_address(name[0].split("%")[0]) == ip_address(label.address.split("%")[0]))
+
+
+def _reason(error: Exception) -> str:
+    """*error* in words."""
+    return (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
