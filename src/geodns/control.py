@@ -10,11 +10,11 @@ import asyncio
 import fnmatch
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from secrets import randbits
-from typing import Protocol, TypeVar, cast
+from typing import NamedTuple, Protocol, TypeVar, cast
 
 from . import __version__
 from . import explain as explaining
@@ -80,6 +80,16 @@ class Desk(Protocol):
     async def end(self, target: str, kinds: Collection[str]) -> None: ...  # the same
     async def load(self, *, dry_run: bool, max_move: float | None) -> LoadReport: ...
     async def scrape(self, status: Status) -> tuple[str, bytes]: ...  # content type and octets of /metrics
+
+
+class Plan(NamedTuple):
+    """What an override, or the end of some, is about to change; worked out in a thread, which only reads the roster."""
+
+    matched: Sequence[MemberKey]
+    after: Health
+    ended: tuple[OverrideReport, ...]
+    touched: Sequence[MemberKey]
+    warnings: tuple[str, ...]
 
 
 class Control:
@@ -175,22 +185,25 @@ class Control:
             raise ControlError(400, f"an override lasts more than 0 s and at most 366 days, got {duration:g} s")
         until = None if duration is None else now + duration
         override = Override(target, cast(Kind, kind), owner or SOMEBODY, reason, now, until)
-        matched = understand(roster.matched, target)
-        if not matched:
-            raise ControlError(404, await in_thread(tell_no_match, snapshot.zones, target, "no member matches"))
-        replaced = roster.held(target, FORCES if kind in FORCES else (kind,))
-        after = understand(roster.health_with, override, without=replaced)
-        warnings = tuple(warn_of_override(override, snapshot, matched, roster, after))
 
-        async def begin() -> None:
+        def plan() -> Plan:
+            matched = understand(roster.matched, target)
+            if not matched:
+                raise ControlError(404, tell_no_match(snapshot.zones, target, "no member matches"))
+            replaced = roster.held(target, FORCES if kind in FORCES else (kind,))
+            after = understand(roster.health_with, override, without=replaced)
+            warnings = warn_of_override(override, snapshot, matched, roster, after)
+            ended = tuple(report_override(one, len(matched)) for one in replaced)
+            return Plan(matched, after, ended, find_touched(roster.health(), after, matched), tuple(warnings))
+
+        found = await in_thread(plan)
+        if not dry_run:
             try:
                 await self._desk.put(override)
             except ValueError as error:
                 raise ControlError(409, str(error)) from error
-
-        outlook = await self._change(snapshot, matched, after, None if dry_run else begin)
-        begun, ended = report_override(override, len(matched)), [report_override(one, len(matched)) for one in replaced]
-        return _forecast(begun, ended, matched, outlook, warnings, now, not dry_run)
+        begun = report_override(override, len(found.matched))
+        return _forecast(begun, found, await self._foresee(snapshot, found), now, not dry_run)
 
     async def end(self, target: str, kinds: tuple[str, ...], owner: str) -> Forecast:
         """End the overrides of *kinds* that stand on *target*, or whose targets the glob matches, and tell what moves."""
@@ -199,31 +212,28 @@ class Control:
         held = understand(roster.held, target, kinds) or find_held(roster.overrides, target, kinds)
         if not held:
             raise ControlError(404, tell_not_held(roster.overrides, target, kinds))
-        members = {one.target: roster.matched(one.target) for one in held}
-        matched = list(dict.fromkeys(member for found in members.values() for member in found))
-        after = roster.health_with(None, without=held)
 
-        async def finish() -> None:
-            _log.info("%s ends: %s", owner or SOMEBODY, ", ".join(f"{one.kind} {one.target}" for one in held))
-            for one in held:
-                await self._desk.end(one.target, (one.kind,))
+        def plan() -> Plan:
+            members = [roster.matched(one.target) for one in held]
+            matched = list(dict.fromkeys(member for found in members for member in found))
+            after = roster.health_with(None, without=held)
+            ended = tuple(report_override(one, len(found)) for one, found in zip(held, members, strict=True))
+            warnings = warn_of_end(held, snapshot, matched, after)
+            return Plan(matched, after, ended, find_touched(roster.health(), after, matched), tuple(warnings))
 
-        warnings = tuple(warn_of_end(held, snapshot, matched, after))
-        outlook = await self._change(snapshot, matched, after, finish)
-        ended = [report_override(one, len(members[one.target])) for one in held]
-        return _forecast(None, ended, matched, outlook, warnings, now, True)
+        found = await in_thread(plan)
+        _log.info("%s ends: %s", owner or SOMEBODY, ", ".join(f"{one.kind} {one.target}" for one in held))
+        for one in held:
+            await self._desk.end(one.target, (one.kind,))
+        return _forecast(None, found, await self._foresee(snapshot, found), now, True)
 
-    async def _change(
-        self, snapshot: Snapshot, matched: Sequence[MemberKey], after: Health, apply: Callable[[], Awaitable[None]] | None
-    ) -> Outlook:
-        """*apply* at once: what is worked out for the operator's eyes comes second, and does not hold up a drain."""
-        before = self._desk.roster.health()
-        touched = [member for member in matched if before.get(member) != after.get(member)]
-        if apply is not None:
-            await apply()
-        if not touched:
+    async def _foresee(self, snapshot: Snapshot, found: Plan) -> Outlook:
+        """What *found* moves: worked out when it is in force already, since it may take a second for large maps."""
+        if not found.touched:
             return NOBODY
-        return await in_thread(foresee, snapshot, after, touched, lambda number: self._counts.find(snapshot.maps, number))
+        return await in_thread(
+            foresee, snapshot, found.after, found.touched, lambda number: self._counts.find(snapshot.maps, number)
+        )
 
     async def _report(self, snapshot: Snapshot, numbers: Sequence[int]) -> tuple[PoolReport, ...]:
         """The pools with *numbers*."""
@@ -277,26 +287,23 @@ async def _in_slices(work: Iterator[T]) -> tuple[T, ...]:
     return tuple(found)
 
 
-def _forecast(
-    begun: OverrideReport | None,
-    ended: Sequence[OverrideReport],
-    matched: Sequence[MemberKey],
-    outlook: Outlook,
-    warnings: tuple[str, ...],
-    now: float,
-    applied: bool,
-) -> Forecast:
+def _forecast(begun: OverrideReport | None, found: Plan, outlook: Outlook, now: float, applied: bool) -> Forecast:
     return Forecast(
         override=begun,
-        ended=tuple(ended),
-        matched=tuple(map("/".join, matched)),
+        ended=found.ended,
+        matched=tuple(map("/".join, found.matched)),
         pools=outlook.pools,
         moves=outlook.moves,
         horizon=outlook.horizon,
-        warnings=(*outlook.warnings, *warnings),
+        warnings=(*outlook.warnings, *found.warnings),
         now=now,
         applied=applied,
     )
+
+
+def find_touched(before: Health, after: Health, members: Sequence[MemberKey]) -> list[MemberKey]:
+    """Those of *members* whose condition changes."""
+    return [member for member in members if before.get(member) != after.get(member)]
 
 
 def understand(parse: Callable[..., T], *arguments: object, **named: object) -> T:
