@@ -162,7 +162,7 @@ def test_bad_replies_over_tcp(tcp: Talk, text: str) -> None:
 def test_silence_is_not_seen_and_a_refusal_is() -> None:
     outcome = ask(lambda _: [], timeout="200ms", name="www.example.com")
     assert (outcome.verdict, outcome.seen, outcome.text) == (Verdict.DOWN, False, "no reply within 0.2 s")
-    assert outcome.seconds < 0.5
+    assert outcome.seconds < 1.2
     outcome = asyncio.run(probe_once(make_target("127.0.0.1", unused_port(), type="dns", name=NAME)))
     assert (outcome.verdict, outcome.seen, outcome.text) == (Verdict.DOWN, True, "connection refused")
 

@@ -35,7 +35,7 @@ STEPS = st.one_of(
     st.just("pause"),
 )
 ENDS = st.sampled_from(["close", "abort", "stay"])
-SPARE = 0.15  # seconds that a busy machine may take beyond a time-out
+SPARE = 1.0  # seconds that a busy machine may take beyond a time-out
 
 
 def script(steps: list[bytes | str], end: str) -> Talk:

@@ -148,7 +148,7 @@ def test_a_program_that_forks_and_ignores_signals_is_killed_with_all_it_started(
     outcome = run(STUBBORN, str(tmp_path / "pids"), timeout="400ms")
     assert (outcome.verdict, outcome.seen) == (Verdict.DOWN, True)
     assert outcome.text == "not ended within 0.4 s, killed: still here"
-    assert 0.4 <= outcome.seconds < 0.7
+    assert 0.4 <= outcome.seconds < 1.4
     for pid in wait_for_file(tmp_path / "pids").split():
         wait_for_end(int(pid))
     no_child_is_left()
@@ -193,7 +193,7 @@ folder = sys.argv[1]
 mine = os.path.join(folder, str(os.getpid()))
 open(mine, "w").close()
 most = len(os.listdir(folder))
-time.sleep(0.1)
+time.sleep(0.4)
 most = max(most, len(os.listdir(folder)))
 os.unlink(mine)
 print(most)
@@ -206,7 +206,7 @@ def test_no_more_run_at_once_than_may_and_who_waits_is_told(tmp_path: Path) -> N
     async def crowd() -> list[Outcome]:
         probes = Probes(exec_at_once=2)
         try:
-            target = make_exec(CROWD, str(tmp_path), timeout="300ms")
+            target = make_exec(CROWD, str(tmp_path), timeout="1s")
             return list(await asyncio.gather(*(probes.probe(target) for _ in range(8))))
         finally:
             await probes.close()
@@ -216,7 +216,8 @@ def test_no_more_run_at_once_than_may_and_who_waits_is_told(tmp_path: Path) -> N
     assert {outcome.text.split()[3] for outcome in outcomes} <= {"1", "2"}
     waited = [outcome for outcome in outcomes if "waited" in outcome.text]
     assert len(waited) == 6 and waited[0].text.endswith("s; at most 2 programs run at once)")
-    assert max(outcome.seconds for outcome in outcomes) < 0.35
+    assert max(outcome.seconds for outcome in outcomes) < 1
+    assert max(float(outcome.text.split("waited ")[1].split()[0]) for outcome in waited) > 1
 
 
 def test_who_is_cancelled_ends_the_program_and_gives_its_place_back(tmp_path: Path) -> None:

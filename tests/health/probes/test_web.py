@@ -179,7 +179,7 @@ def test_a_pattern_without_end_ends(wanted: str) -> None:
 def test_a_server_that_means_ill(talk: Talk, verdict: Verdict, seen: bool, text: str) -> None:
     outcome = probe_against(talk, type="http", timeout="200ms")
     assert (outcome.verdict, outcome.seen, outcome.text) == (verdict, seen, text)
-    assert outcome.seconds < 0.5
+    assert outcome.seconds < 1.2
 
 
 @pytest.mark.parametrize(("wanted", "verdict"), [("ok", Verdict.UP), ("nope", Verdict.DOWN), ("re:^ok", Verdict.DOWN)])
@@ -188,7 +188,7 @@ def test_a_body_that_never_ends_is_seen(wanted: str, verdict: Verdict) -> None:
     talk = drip(b"HTTP/1.1 200 OK\r\n\r\nok", 0.001)
     outcome = probe_against(talk, type="http", timeout="400ms", expect={"body": wanted})
     assert (outcome.verdict, outcome.seen) == (verdict, True)
-    assert outcome.seconds < 0.7
+    assert outcome.seconds < 1.4
 
 
 @pytest.mark.parametrize("wanted", [None, "nope", "re:nope"])
@@ -345,7 +345,7 @@ def test_https_redirects_stay_at_the_member_with_its_certificate(authority: trus
 @pytest.mark.parametrize("wanted", [hang, drip(b"\x16\x03\x03\x40\x00")], ids=["hang", "drip"])
 def test_a_handshake_without_end(wanted: Talk) -> None:
     outcome = probe_against(wanted, type="https", timeout="200ms")
-    assert outcome.verdict is Verdict.DOWN and outcome.seconds < 0.5
+    assert outcome.verdict is Verdict.DOWN and outcome.seconds < 1.2
     assert outcome.seen == (wanted is not hang)
 
 
