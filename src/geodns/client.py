@@ -11,7 +11,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
@@ -51,7 +51,7 @@ class Client:
 
     sockets: tuple[Path, ...]  # tried one after the other; empty where there is a URL
     url: SplitResult | None
-    token: str | None
+    token: str | None = field(repr=False)
 
     @classmethod
     def open(
@@ -125,8 +125,8 @@ class Client:
         try:
             connection.sock.settimeout(patience)
             connection.request(method, prefix + target, body, headers)
-            reply = connection.getresponse()
-            octets = reply.read(MOST + 1)
+            with connection.getresponse() as reply:
+                octets = reply.read(MOST + 1)
         except TimeoutError as error:
             raise UnreachableError(f"{name}: connected, but said nothing for {patience:g} s") from error
         except (OSError, http.client.HTTPException) as error:
@@ -164,6 +164,8 @@ def _tell(error: BaseException) -> str:
     """Why, in a few words, with what helps."""
     if isinstance(error, TimeoutError):
         return f"no reply within {CONNECT:g} s"
+    if isinstance(error, http.client.HTTPException):
+        return f"that is no HTTP ({error!r:.80})"
     text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     if isinstance(error, PermissionError):
         return f"{text} (the control socket is for the daemon's user and root)"
