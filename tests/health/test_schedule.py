@@ -174,6 +174,8 @@ def test_who_stays_keeps_its_rhythm_when_the_list_is_replaced() -> None:
         for second in range(1, 60):
             world.run(float(second))
             if replaced:
+                for key, at in world.starts.items():
+                    assert key.startswith(("t", f"other{second - 1}-")) or at[-1] <= second - 1  # who went is probed no more
                 others = make_targets(second % 7, 5.0, prefix=f"other{second}-")
                 schedule.watch([*others, *targets], (), float(second))
                 assert len(schedule) == 50 + second % 7

@@ -140,7 +140,7 @@ class Rounds(asyncio.Protocol):
     def _arm(self, now: float) -> None:
         """See to it that there is a turn when the next target is due."""
         at = self._schedule.next_due()
-        if at is None or at >= self._planned or self._held or self._transport is None:
+        if at is None or at >= self._planned or self._transport is None:
             return
         if self._timer is not None:
             self._timer.cancel()
