@@ -314,7 +314,7 @@ async def offered(
             yield offer, taken
         finally:
             loop.remove_reader(listening)
-            await asyncio.gather(*tasks)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def count_open() -> int:
@@ -412,6 +412,34 @@ def test_a_successor_that_gave_up_makes_room_for_the_next(tmp_path: Path) -> Non
             await asyncio.sleep(0)
             await (await take_over(tmp_path / "control")).confirm()
             assert offer.handed
+
+    asyncio.run(run())
+
+
+def test_who_is_to_end_on_its_own_hands_nothing_over(tmp_path: Path) -> None:
+    """SIGTERM in the middle: the old one stops its sockets for good, so a successor must not read from them."""
+
+    async def run() -> None:
+        async with offered(tmp_path / "control", []) as (offer, taken):
+            inheritance = await take_over(tmp_path / "control")
+            await offer.withdraw()
+            assert taken == ["quiesce", "resume"]
+            assert not offer.handed
+            with pytest.raises(StartError, match="goes on; nothing was replaced"):
+                await inheritance.confirm()
+            with pytest.raises(StartError, match="REFUSED this process is ending"):
+                await take_over(tmp_path / "control")
+
+    asyncio.run(run())
+
+
+def test_who_has_handed_over_cannot_take_it_back(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with offered(tmp_path / "control", []) as (offer, taken):
+            await (await take_over(tmp_path / "control")).confirm()
+            await offer.withdraw()
+            assert offer.handed
+            assert taken == ["quiesce", "finish"]
 
     asyncio.run(run())
 
@@ -527,6 +555,7 @@ def test_an_old_one_that_dies_after_the_last_word_is_no_failure(tmp_path: Path) 
             offer = {"pid": 7, "sockets": [], "lock": False}
             writer.write(b"OFFER %s\n" % json.dumps(offer).encode())
             assert await reader.readline() == b"TAKE\n"
+            writer.write(b"SOCKETS 0\n")
             assert await reader.readline() == b"SERVING\n"
             writer.close()
             await writer.wait_closed()

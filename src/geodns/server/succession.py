@@ -83,9 +83,22 @@ class Offer:
         patience: float = PATIENCE,
     ) -> None:
         self.handed, self.succeeded = False, asyncio.Event()
-        self._sockets, self.lock, self._patience = sockets, lock, patience
+        self.lock = lock  # a successor gets its own only when it takes over
+        self._sockets, self._patience = sockets, patience
         self._quiesce, self._resume, self._finish = quiesce, resume, finish
-        self._busy = False
+        self._negotiation: asyncio.Task[Any] | None = None
+        self._withdrawn = False
+
+    async def withdraw(self) -> None:
+        """We are to end on our own: a successor that has not said SERVING yet gets nothing, and is told so.
+
+        To be awaited before any socket is stopped; `handed` tells afterwards whether they are ours to stop.
+        """
+        self._withdrawn = True
+        task = self._negotiation
+        if task is not None and not self.handed:
+            task.cancel()
+            await asyncio.wait((task,))
 
     async def answer(self, connection: socket.socket, first: bytes = b"") -> None:
         """Serve *connection*, whose *first* octets are still unread, and close it. Raises nothing but CancelledError."""
@@ -108,18 +121,20 @@ class Offer:
         if refusal:
             await channel.send(f"REFUSED {refusal}")
             raise ChannelError(f"refused: {refusal}")
-        self._busy = True
+        self._negotiation = asyncio.current_task()
         try:
             await self._negotiate(channel)
         finally:
-            self._busy = False
+            self._negotiation = None
 
     def _refuse(self, channel: Channel) -> str:
         """Why this successor gets nothing; empty when it may."""
         _, user = channel.peer()
         if user not in {0, os.geteuid()}:  # the socket's mode says so too
             return f"user {user} is neither root nor user {os.geteuid()}"
-        if self._busy or self.handed:
+        if self._withdrawn:
+            return "this process is ending"
+        if self._negotiation is not None or self.handed:
             return "another hand-over is under way"
         return ""
 
@@ -136,7 +151,7 @@ class Offer:
         try:
             await self._quiesce()
             descriptors = [one.socket.fileno() for one in sockets] + ([] if self.lock is None else [self.lock])
-            for start in range(0, len(descriptors), AT_ONCE):
+            for start in range(0, len(descriptors) or 1, AT_ONCE):  # a line also where there is nothing to send
                 part = descriptors[start : start + AT_ONCE]
                 await channel.send(f"SOCKETS {len(part)}", part)
             answer = await channel.read_line(self._patience)
@@ -257,7 +272,8 @@ async def take_over(control: Path) -> Inheritance:
     channel, pid, labels, has_lock = found
     try:
         await channel.send("TAKE")
-        while len(channel.descriptors) < len(labels) + has_lock:
+        line = b""
+        while not line or len(channel.descriptors) < len(labels) + has_lock:
             line = await channel.read_line()
             if not line.startswith(b"SOCKETS "):
                 raise ChannelError(f"expected SOCKETS, got {line[:40]!r}")
