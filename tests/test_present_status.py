@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -261,3 +262,11 @@ def test_what_a_stranger_says_commands_no_terminal() -> None:
     assert printable(evil) == "status 200?[2J???"
     probe = replace(PROBE, text=evil, failure=evil)
     assert seen(show_pools((replace(NYC, members=(replace(GOOD, probes=(probe,)),)),), NOW)).count("\x1b") == 0
+
+
+def test_the_documents_show_what_is_shown() -> None:
+    root = Path(__file__).parent.parent / "docs"
+    reference, guide = (root / "reference/command-line.md").read_text(), (root / "guide/operation.md").read_text()
+    for lines in (show_status(STATUS), show_pools((NYC,), NOW), show_forecast(FORECAST)):
+        assert f"```\n{seen(lines)}\n```" in reference
+    assert f"{seen(show_forecast(FORECAST))}\n```" in guide
