@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from ipaddress import ip_address
 from typing import Any
@@ -12,6 +12,7 @@ from geodns import locate as locating
 from geodns.compiler.diff import Comparison, Move, ServiceMove
 from geodns.errors import ControlError
 from geodns.explanation import Explanation, Location
+from geodns.loading import LoadReport
 from geodns.report import (
     ConfigReport,
     DatabaseReport,
@@ -49,17 +50,6 @@ STATUS = Status(
 )
 COMPARISON = Comparison((ServiceMove("www", 10, Fraction(5, 3), (Move("ams", None, 2),), (("NL", 2),)),), ("new",), ())
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
-
-
-@dataclass(frozen=True, slots=True)
-class LoadReport:
-    """How one load went: as the daemon's own, which is not imported here together with the whole daemon."""
-
-    ok: bool
-    lines: tuple[str, ...]
-    summary: str
-    comparison: Comparison | None
-    waiting: tuple[str, ...]
 
 
 class FakeOperations:

@@ -16,6 +16,7 @@ from tests.server.operations import FakeOperations
 from tests.server.served import Served, serving
 
 from geodns.client import Client
+from geodns.control import Control
 from geodns.errors import ControlError
 from geodns.server.api import API, ROUTES, Operations, Route
 from geodns.server.http import HttpServer
@@ -164,3 +165,20 @@ def test_a_type_without_a_form_is_a_mistake_that_is_seen() -> None:
 
     with pytest.raises(TypeError, match="no JSON Schema for"):
         Schemas().of(Strange)
+
+
+def test_the_daemon_says_of_its_operations_what_is_told_here() -> None:
+    """So that the replies of the stand-in, which are held against the document, are those of the daemon."""
+    operations: type[Operations] = Control  # mypy holds the signatures
+    assert write_document(operations) == DOCUMENT
+
+
+def test_the_reference_page_names_every_path_parameter_and_status() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+    rows = {match[1]: match[0] for match in re.finditer(r"^\| `((?:GET|POST) /[^`]+)` \|.*$", page, re.M)}
+    assert rows.keys() == {f"{m.upper()} {path}" for path, methods in DOCUMENT["paths"].items() for m in methods}
+    for route in ROUTES:
+        told = rows[f"{route.method} {route.path}"]
+        told += rows[f"POST {API}/drain"] if "as `drain`" in told else ""
+        assert [parameter.name for parameter in route.parameters if f"`{parameter.name}`" not in told] == []
+    assert set(re.findall(r"^\| ([0-9]{3}) \|", page, re.M)) == DOCUMENT["components"]["responses"].keys()
