@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
+from geodns.answer import Settings
 from geodns.compiler.build import assemble, build
 from geodns.compiler.choices import build_choices
 from geodns.compiler.images import write_image
@@ -19,8 +20,8 @@ from geodns.health.roster import Moment, Roster
 from geodns.health.state import Outcome, Verdict
 from geodns.health.targets import build_targets
 from geodns.loading import LoadReport
-from geodns.locate import settings_of
 from geodns.report import ConfigReport, ProberReport, Status
+from geodns.settings import make_settings
 
 from .scenes import CONFIG, write_scene
 
@@ -42,7 +43,7 @@ class FakeDesk:
         self.images.mkdir()
         write_image(self.images, self.built.digest, self.built.maps)
         self.engine, self.pid, self.started, self.listen, self.publishes = "pure", 4711, STARTED, ("127.0.0.1:5300",), 0
-        self.settings = settings_of(self.config.server)
+        self.settings = make_settings(self.config.server)
         self.plan = build_targets(self.config)
         self.roster = Roster((), (), self.moment())
         self.roster.adopt(self.plan, self.config.health, self.moment())
