@@ -17,9 +17,11 @@ from pathlib import Path
 import pytest
 from tests.health.fake_prober import make_target
 
+from geodns.config.model_checks import ExecCheck, TcpCheck
 from geodns.health import child
 from geodns.health.child import COMMAND, Prober
 from geodns.health.state import Outcome, Verdict
+from geodns.health.targets import Target
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_prober.py")))
 LIMIT = 20.0  # seconds until a condition must be true, on a busy machine
@@ -174,18 +176,18 @@ def test_when_it_is_killed_that_is_said_and_mended(caplog: pytest.LogCaptureFixt
     ("fault", "text"),
     [
         ("exit", "the prober ended with status 3"),
-        ("stop", "the prober has said nothing for 0.5 s"),
+        ("stop", "the prober has said nothing for 1.2 s"),
         ("babble", "the prober sent 7 octets that cannot be read: "),
         ("close", "the prober closed its socket"),
     ],
 )
 def test_every_way_to_fail_is_mended(fault: str, text: str) -> None:
     async def run() -> None:
-        # Beyond its first pulse a process has five beats of 0.1 s; a real one has ten seconds, of which it needs one.
-        async with running(Watched(silence=0.5 if fault == "stop" else 10.0)) as prober:
+        async with running(Watched(silence=1.2 if fault == "stop" else 10.0)) as prober:
             prober.watch([make_target("a")], ())
             await prober.until(lambda: prober.outcomes)
             pid = prober.pid()
+            prober.troubles.clear()
             prober.watch([make_target("a"), make_target("fault", fault, interval=3600)], ["fault"])
             await prober.until(lambda: prober.troubles)
             assert prober.troubles[0].startswith(text)
@@ -323,6 +325,45 @@ def test_it_ends_when_the_daemon_is_killed(number: signal.Signals) -> None:
     daemon.send_signal(number)
     daemon.wait(LIMIT)
     wait_until_gone(pid)
+
+
+def make_real(check: TcpCheck | ExecCheck, host: str, port: int) -> Target:
+    return Target(f"{check.type} {host}:{port}", "", check, "web", host, port, host, ("ams",))
+
+
+def test_the_real_process_probes_a_real_server() -> None:
+    """Up, then down when it closes: nothing of ours is in between."""
+
+    async def run() -> None:
+        server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        check = TcpCheck(type="tcp", port=port, interval=0.1, timeout=0.1)
+        async with running(Watched(COMMAND)) as prober:
+            target = make_real(check, "127.0.0.1", port)
+            prober.watch([target], [target.key])
+            await prober.until(lambda: Verdict.UP in {one.verdict for one in prober.outcomes})
+            server.close()
+            await prober.until(lambda: prober.outcomes[-1].verdict is Verdict.DOWN)
+            assert prober.outcomes[-1].seen
+            assert prober.outcomes[-1].text == "connection refused"
+
+    asyncio.run(run())
+
+
+def test_programs_of_checks_end_with_the_process(tmp_path: Path) -> None:
+    """What an `exec` check started does not stay behind when the daemon goes."""
+    told = tmp_path / "pid"
+    script = f"import os, pathlib, time; pathlib.Path({str(told)!r}).write_text(str(os.getpid())); time.sleep(60)"
+    check = ExecCheck(type="exec", command=(sys.executable, "-c", script), interval=3600, timeout=60)
+
+    async def run() -> None:
+        async with running(Watched(COMMAND)) as prober:
+            target = make_real(check, "127.0.0.1", 0)
+            prober.watch([target], [target.key])
+            await prober.until(lambda: told.exists() and told.read_text())
+
+    asyncio.run(run())
+    wait_until_gone(int(told.read_text()))
 
 
 def test_the_command_is_our_own_interpreter_and_no_other_code_is_found_first() -> None:

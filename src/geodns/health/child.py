@@ -32,7 +32,7 @@ HEALTHY = 60.0  # seconds of life that make the pause short again
 LARGEST_READ = (
     1 << 15
 )  # octets taken in one turn of the loop: some 300 outcomes, half a millisecond, then queries have theirs
-END_LIMIT = 0.6  # seconds that it has to end by itself
+END_LIMIT = 0.5  # seconds that it has to end by itself
 
 _log = logging.getLogger(__name__)
 

@@ -34,7 +34,7 @@ BEAT = 0.2  # seconds between two looks at the clock
 STALL = 0.4  # seconds that a beat comes too late: we stood still, and time-outs meanwhile are our own
 BACKLOG = 1 << 20  # octets that the daemon has not read: nothing is started until it does
 SPARE_FILES = 200  # open files beside the sockets of probes: programs and their pipes, certificates, the loop
-CLOSE_LIMIT = 0.4  # seconds that probes under way have to go
+CLOSE_LIMIT = 0.3  # seconds that probes under way have to go
 LINES_A_PULSE = 10  # of the log; more are counted
 
 
