@@ -10,7 +10,6 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from geodns.answer import Settings
 from geodns.compiler.build import assemble, build
 from geodns.compiler.choices import build_choices
 from geodns.compiler.images import write_image
