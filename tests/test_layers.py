@@ -53,6 +53,9 @@ RULE: dict[str, tuple[str, ...] | None] = {
     "threads": (),
     "flips": None,
     "loading": None,
+    "parts": None,
+    "settings": None,
+    "words": ("snapshot",),
     "querylog": None,
     "explanation": (),
     "present": None,
@@ -68,7 +71,7 @@ RULE: dict[str, tuple[str, ...] | None] = {
     "entry": None,
     "__main__": ("entry",),
 }
-ONLY_FROM = {"daemon": ("entry", "cli"), "cli": ("entry",), "entry": ("__main__",), "control": ("daemon", "cli")}
+ONLY_FROM = {"daemon": ("entry", "cli"), "cli": ("entry",), "entry": ("__main__",), "control": ("daemon", "parts", "cli")}
 DOORS = {
     "pydantic": ("config",),
     "yaml": ("config",),

@@ -21,10 +21,10 @@ from tests.replies import speaks_ipv6
 from geodns import metrics, publish
 from geodns.answer import UDP, Settings, Turn, answer
 from geodns.compiler.build import Built
-from geodns.daemon import make_settings
 from geodns.server.listen import Bound, bind_all
 from geodns.server.tcp import TcpLimits, TcpServer
 from geodns.server.udp import UdpReader
+from geodns.settings import make_settings
 from geodns.snapshot import Snapshot
 
 Address = IPv4Address | IPv6Address

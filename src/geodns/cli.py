@@ -104,11 +104,17 @@ def main(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 @app.command()
-def serve(config: ConfigOption = None) -> None:
+def serve(
+    config: ConfigOption = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="A broken configuration is not replaced by the last good one.")
+    ] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Take over the sockets of the daemon that runs.")] = False,
+) -> None:
     """Answer queries by UDP and TCP until SIGTERM; SIGHUP reads the configuration again."""
     from .daemon import serve as serve_until_told  # noqa: PLC0415  (each command imports what it needs)
 
-    raise typer.Exit(serve_until_told(config))
+    raise typer.Exit(serve_until_told(config, strict=strict, replace=replace))
 
 
 @app.command()

@@ -14,11 +14,9 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from secrets import randbits
-from typing import NamedTuple, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, cast
 
 from . import __version__
-from . import explain as explaining
-from . import locate as locating
 from .answer import Settings
 from .config.model import Config
 from .control_reports import find_pools, read_databases, report_override, report_pools
@@ -26,7 +24,6 @@ from .control_words import tell_no_match, tell_not_held, warn_of_end, warn_of_ov
 from .errors import ControlError, DatabaseError
 from .explanation import Explanation, Location
 from .forecast import OrderCounts, Outlook, foresee
-from .geo.place import find_sources
 from .health.overrides import Kind, Override
 from .health.roster import Roster
 from .health.state import Health, MemberKey
@@ -36,6 +33,9 @@ from .report import ConfigReport, DatabaseReport, Forecast, OverrideReport, Pool
 from .served import tell_served
 from .snapshot import Snapshot
 from .threads import in_thread
+
+if TYPE_CHECKING:
+    from .locate import Scene
 
 LONGEST_REASON, LONGEST_OWNER = 200, 200  # characters; the owner with the address that HTTP adds
 LONGEST_DURATION = 366 * 86400.0  # seconds
@@ -151,11 +151,17 @@ class Control:
     async def explain(self, name: str, rtype: str, client: str | None, peer: str | None, draw: int | None) -> Explanation:
         """Why a client gets the answer that it gets, by the tables, the health and the settings of this moment."""
         chance = randbits(64) if draw is None else draw
-        try:
-            question = explaining.parse_question(name, rtype, client, peer, chance)
-        except ValueError as error:
-            raise ControlError(400, str(error).replace("--", "")) from error
-        return await self._look_up(lambda scene: explaining.explain(scene, question))
+
+        def work(scene: Scene) -> Explanation:
+            from . import explain as explaining  # noqa: PLC0415 - dnspython and all: a daemon that nobody asks needs none
+
+            try:
+                question = explaining.parse_question(name, rtype, client, peer, chance)
+            except ValueError as error:
+                raise ControlError(400, str(error).replace("--", "")) from error
+            return explaining.explain(scene, question)
+
+        return await self._look_up(work)
 
     async def locate(self, address: str) -> Location:
         """Where an address is, and what every map in use makes of it."""
@@ -163,7 +169,13 @@ class Control:
             place = ip_address(address)
         except ValueError as error:
             raise ControlError(400, str(error)) from error
-        return await self._look_up(lambda scene: locating.locate(scene, place))
+
+        def work(scene: Scene) -> Location:
+            from . import locate as locating  # noqa: PLC0415 - as above
+
+            return locating.locate(scene, place)
+
+        return await self._look_up(work)
 
     async def diff(self) -> Served:
         """What is served, for whoever compares another configuration with it."""
@@ -249,18 +261,25 @@ class Control:
             return ()
         if snapshot.maps.digest != self._databases[0]:
             try:
-                found = await in_thread(read_databases, find_sources(config.geoip))
+                found = await in_thread(read_databases, config.geoip)
             except DatabaseError:
                 return ()  # it went after it was compiled; the next load says so
             self._databases = snapshot.maps.digest, found
         return self._databases[1]
 
-    async def _look_up(self, work: Callable[[locating.Scene], T]) -> T:
+    async def _look_up(self, work: Callable[[Scene], T]) -> T:
         """*work* in a thread, since it reads databases, on the scene of this moment."""
         desk, snapshot, config = self._desk, self._snapshot(), self._config()
-        scene = locating.Scene(config, snapshot, find_sources(config.geoip), desk.settings, desk.roster.health())
+        settings, health = desk.settings, desk.roster.health()
+
+        def look() -> T:
+            from .geo.place import find_sources  # noqa: PLC0415 - maxminddb and the like
+            from .locate import Scene  # noqa: PLC0415
+
+            return work(Scene(config, snapshot, find_sources(config.geoip), settings, health))
+
         try:
-            return await in_thread(work, scene)
+            return await in_thread(look)
         except DatabaseError as error:
             raise ControlError(503, str(error)) from error
 

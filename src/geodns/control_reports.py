@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from .explain_service import RANK_WORDS, TYPE_WORDS
-from .geo.place import Sources
-from .geo.status import read_status
+from .config.model import Geoip
 from .health.overrides import Override, Part, parse_target
 from .health.roster import Roster
 from .health.state import MemberKey
 from .report import DatabaseReport, MemberReport, OverrideReport, PoolReport
 from .snapshot import Member, Snapshot, Zones
+from .words import RANK_WORDS, TYPE_WORDS
 
 CONFIGURED = "configuration"  # why a member is drained that the configuration drains
 
@@ -89,9 +88,12 @@ def _names(word: Part | None, service: str) -> bool:
     return word is not None and word.matches(service)
 
 
-def read_databases(sources: Sources) -> tuple[DatabaseReport, ...]:
+def read_databases(geoip: Geoip) -> tuple[DatabaseReport, ...]:
     """The databases in use, by their metadata. Blocks: for a thread. Raises DatabaseError."""
-    found = []
+    from .geo.place import find_sources  # noqa: PLC0415 - maxminddb and the like, which a daemon needs for reports alone
+    from .geo.status import read_status  # noqa: PLC0415
+
+    found, sources = [], find_sources(geoip)
     for path in (*sources.places, *([sources.asn] if sources.asn else [])):
         status = read_status(path)
         found.append(DatabaseReport(str(path), status.kind, float(status.built)))

@@ -1,66 +1,119 @@
-"""The daemon: wires everything together at start and at the end. Knows everybody, decides nothing.
+"""The daemon: wires everything together at start, at a hand-over and at the end. Knows everybody, decides nothing.
 
-Knows the order of things: read `server`, bind, drop privileges, load (`loading`), answer. Whatever fails later leaves the
-snapshot that is served.
+Knows the order of things: read `server`, bind, drop privileges, load (`loading`), answer; or take over the sockets of the
+daemon that runs. Whatever fails later leaves the snapshot that is served.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from .answer import Settings, answer
-from .compiler.images import find_images, find_state
-from .config.load import find_config, load_server
+from .compiler.images import find_state
+from .compiler.opening import Opening, open_server
 from .config.model import Server
+from .config.model_server import find_control
 from .errors import GeodnsError, StartError
-from .loading import Loader
+from .flips import Flips
 from .logs import set_up_log
+from .parts import Parts
+from .server.doors import Doors, bind_doors, remove_control
 from .server.listen import Bound, bind_all, drop_privileges, raise_file_limit
 from .server.readiness import notify, notify_reloading
-from .server.tcp import TcpLimits, TcpServer
-from .server.udp import UdpReader
+from .server.succession import Inheritance, Label, Labelled, Offer, claim_bound, label_bound, list_offer, take_over
+from .state_lock import inherit_lock, lock_state
+from .tokens import read_token
+from .watch import watch_files
 
-OTHER_FILES = 64  # open files beside TCP clients: listen addresses, log, child, loop
-UNBUILT = ("http", "control", "backend")  # keys of `server` that this version reads and does not serve
+if TYPE_CHECKING:
+    from .server.http import HttpServer
+
+OTHER_FILES = 256  # open files beside TCP clients: listen addresses, HTTP, log, children, loop
+LAST_CLIENTS = 10.0  # seconds that clients by TCP have after a successor has taken the sockets
+UNBUILT = ("backend",)  # keys of `server` that this version reads and does not serve
 
 _log = logging.getLogger(__name__)
 
 
-def serve(path: Path | None) -> int:
+@dataclass(slots=True)
+class Sockets:
+    """What this process has bound, and from whom the rest comes."""
+
+    bound: list[Bound] = field(default_factory=list)
+    doors: Doors = field(default_factory=Doors)
+    control: Path | None = None  # where the control socket is
+    predecessor: bool = False  # a daemon runs, whose sockets are taken over through `control`
+
+    def close(self) -> None:
+        for one in self.bound:
+            one.close()
+        self.doors.close()
+
+
+def serve(path: Path | None, *, strict: bool = False, replace: bool = False) -> int:
     """Serve the configuration at *path* (None: the usual places) until told to stop; returns the exit status.
 
-    0 after SIGTERM or SIGINT, 1 when it cannot start: the reason is on stderr, one line each.
+    0 after SIGTERM or SIGINT or a hand-over, 1 when it cannot start: the reason is on stderr, one line each. A broken
+    configuration starts what was last good, unless *strict*. *replace* takes over from the daemon that runs.
     """
     try:
-        path = find_config() if path is None else path
-        server = load_server(path)
+        opening = open_server(path, os.environ, strict=strict)
     except GeodnsError as error:
         print(error, file=sys.stderr)
         return 1
+    server = opening.server
     set_up_log(server.log.level, server.log.format)
+    for complaint in opening.broken:
+        _log.error("%s", complaint)
     try:
-        bound = bind_all([(str(listen.address), listen.port) for listen in server.listen])
+        sockets = bind(server, replace=replace)
     except StartError as error:
         _log.error("%s", error)
         return 1
     try:
-        return asyncio.run(_run(path, server, bound))
-    except StartError as error:
+        return asyncio.run(_run(opening, sockets, strict=strict))
+    except GeodnsError as error:
         _log.error("%s", error)
         return 1
     finally:
-        for one in bound:
-            one.close()
+        sockets.close()
 
 
-async def _run(path: Path, server: Server, bound: Sequence[Bound]) -> int:
+def bind(server: Server, *, replace: bool) -> Sockets:
+    """Bind all that *server* names, but for what a predecessor will hand over. Raises StartError."""
+    control = find_control(server, os.environ)
+    offered = list_offer(control) if replace and control is not None else None
+    if replace and offered is None:
+        _log.warning("--replace: no daemon listens on %s; this is a start like any other", control or "a control socket")
+    labels = set(offered or ())
+    addresses = [(str(one.address), one.port) for one in server.listen]
+    sockets = Sockets(control=control, predecessor=offered is not None)
+    sockets.bound += bind_all([one for one in addresses if Label("udp", *one) not in labels])
+    http = None if server.http is None else (str(server.http.address), server.http.port)
+    if http is not None and Label("http", *http) in labels:
+        http = None
+    mine = None if sockets.predecessor else control
+    try:
+        sockets.doors = bind_doors(http, mine, server.user, server.model_fields_set)
+    except BaseException:
+        sockets.close()
+        raise
+    for warning in sockets.doors.warnings:
+        _log.warning("%s", warning)
+    return sockets
+
+
+async def _run(opening: Opening, sockets: Sockets, *, strict: bool) -> int:
     """What comes after binding: drop privileges before anything else is opened."""
+    server = opening.server
     if server.user is not None:
         drop_privileges(server.user)
     if (files := raise_file_limit()) < server.limits.tcp_clients + OTHER_FILES:
@@ -71,67 +124,233 @@ async def _run(path: Path, server: Server, bound: Sequence[Bound]) -> int:
     for key in UNBUILT:
         if key in server.model_fields_set and getattr(server, key) is not None:
             _log.info("server.%s: not served by this version", key)
-    return await Daemon(path, server, bound, state).run()
+    lock = lock_state(state) if state is not None and not sockets.predecessor else None
+    flips = await Flips.open(state)
+    return await Daemon(Parts(opening.path, server, state, flips), sockets, lock, strict=strict).run()
 
 
 class Daemon:
-    """A running server: its sockets, and the task that loads and reloads."""
+    """A running server: its parts, its sockets, and what it waits for."""
 
-    def __init__(self, path: Path, server: Server, bound: Sequence[Bound], state: Path | None) -> None:
-        self._bound = bound
-        self._loader = Loader(path, server, state, find_images(state, os.environ))
-        settings = make_settings(server)
-        limits = TcpLimits(server.limits.tcp_clients, server.limits.tcp_clients_per_address, server.limits.tcp_idle)
-        self._udp = [UdpReader(one, answer, settings) for one in bound]
-        self._tcp = TcpServer(answer, settings, limits)
+    def __init__(self, parts: Parts, sockets: Sockets, lock: int | None, *, strict: bool) -> None:
+        self._parts, self._sockets, self._lock, self._strict = parts, sockets, lock, strict
+        self._http: HttpServer | None = None
+        self._offer = Offer(self._list_sockets, lock, self._quiesce, self._resume, self._finish)
         self._stopped, self._wanted = asyncio.Event(), asyncio.Event()
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._owner = not sockets.predecessor  # of sockets and state; until then somebody else reads and writes them
 
     async def run(self) -> int:
-        """Load, answer, reload at each SIGHUP, until SIGTERM or SIGINT; returns the exit status."""
+        """Load, answer, reload at each SIGHUP, until SIGTERM, SIGINT or a successor; returns the exit status."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopped.set)
-        # One reload at a time, and one that waits: whatever arrives meanwhile is the same wish.
-        loop.add_signal_handler(signal.SIGHUP, self._wanted.set)
-        work, stopped = asyncio.create_task(self._work()), asyncio.create_task(self._stopped.wait())
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        work: asyncio.Task[int] = self._spawn(self._work())
+        ends = [self._spawn(self._stopped.wait()), self._spawn(self._offer.succeeded.wait())]
         try:
-            await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((work, *ends), return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 return work.result()
-            work.cancel()  # a compiler that is at work ends with it
-            await asyncio.wait((work,))
         finally:
-            stopped.cancel()
+            for task in self._tasks:
+                task.cancel()  # a compiler that is at work ends with it
+            await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._close()
         return 0
 
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        self._tasks.append(asyncio.create_task(work))
+        return self._tasks[-1]
+
+    def _hang_up(self) -> None:
+        """SIGHUP. One reload at a time, and one that waits: whatever arrives meanwhile is the same wish."""
+        if self._parts.query_log is not None:
+            self._parts.query_log.reopen()
+        self._wanted.set()
+
     async def _work(self) -> int:
         """Load once, or return 1; then answer, and reload whenever it is wanted."""
-        if not (await self._loader.load("nothing is served")).ok:
+        parts = self._parts
+        token = self._read_token()
+        if parts.query_log is not None:
+            await parts.query_log.start()
+        parts.flips.start(keep=not self._sockets.predecessor)
+        doors = self._sockets.doors
+        if self._sockets.predecessor or doors.http is not None or doors.control is not None:
+            self._make_http(token)  # before we hold any socket of a predecessor: it takes long
+        if not self._sockets.predecessor:
+            await self._open_doors(doors)
+        if not (await parts.loader.start(strict=self._strict)).ok:
             return 1
-        loop = asyncio.get_running_loop()
-        for reader in self._udp:
-            reader.start(loop)
-        await self._tcp.start(self._bound)
-        self._loader.served = True
-        _log.info("answering on %s", ", ".join(map(str, self._bound)))
+        if self._sockets.predecessor:
+            await self._take_over()
+        else:
+            await self._answer(self._sockets.bound)
         notify("READY=1")
+        self._spawn(watch_files(parts.watch, self._see_change))
         while True:
             await self._wanted.wait()
             self._wanted.clear()
             notify_reloading()
-            await self._loader.load("the running configuration is unchanged")
+            if self._http is not None:
+                self._http.token = self._read_token(self._http.token)
+            await parts.loader.load()
             notify("READY=1")  # also after a failure: the old configuration is ready
 
+    def _see_change(self, files: frozenset[Path]) -> None:
+        _log.info("changed: %s", ", ".join(sorted(map(str, files))))
+        self._wanted.set()
+
+    async def _answer(self, bound: Sequence[Bound]) -> None:
+        """Read from *bound*, from now on."""
+        parts, loop = self._parts, asyncio.get_running_loop()
+        parts.open_adapters(bound)
+        for reader in parts.udp:
+            reader.start(loop)
+        await parts.tcp.start(bound)
+        parts.loader.answering = True
+        _log.info("answering on %s", ", ".join(map(str, bound)))
+
+    def _read_token(self, otherwise: str | None = None) -> str | None:
+        """The API's token; *otherwise* where a reload finds none. Raises TokenError at the start."""
+        path = self._parts.server.api_token_file
+        if path is None:
+            return None
+        try:
+            token = read_token(path)
+        except GeodnsError as error:
+            if otherwise is None:
+                raise
+            _log.error("%s; the token of before stays", error)
+            return otherwise
+        if token.warning:
+            _log.warning("%s", token.warning)
+        return token.text
+
+    def _make_http(self, token: str | None) -> None:
+        """The server behind both doors; it does not listen yet."""
+        from .server.http import HttpServer  # noqa: PLC0415 - aiohttp is slow to import, and a bare name server needs none
+
+        self._http = HttpServer(self._parts.control, token, self._offer.answer)
+
+    async def _open_doors(self, doors: Doors) -> None:
+        """Serve HTTP and the control socket."""
+        if self._http is not None:
+            await self._http.start(doors.http, doors.control)
+
     async def _close(self) -> None:
+        parts = self._parts
         notify("STOPPING=1")
-        if self._loader.served:
+        if self._offer.handed:
+            await self._leave()
+            return
+        if parts.loader.answering:
             _log.info("stopping: queries under way are answered")
-        for reader in self._udp:
+        for reader in parts.udp:
             reader.stop()
-        await self._tcp.stop()
+        await parts.tcp.stop()
+        if self._http is not None:
+            await self._http.stop()
+            if self._owner and self._sockets.control is not None and self._sockets.doors.control is not None:
+                remove_control(self._sockets.control)
+        await parts.flips.stop()
+        if parts.query_log is not None:
+            await parts.query_log.stop()
 
+    # ---- one daemon after the other ----
 
-def make_settings(server: Server) -> Settings:
-    """What `server` says about replies, for the data plane."""
-    return Settings(server.limits.udp_size, server.nsid, server.client_subnet)
+    async def _take_over(self) -> None:
+        """Take the sockets of the daemon that runs, and read on where it stopped. Raises StartError: then it goes on."""
+        control = self._sockets.control
+        assert control is not None, "there is a predecessor behind it"
+        inheritance = await take_over(control)
+        try:
+            bound = self._claim(inheritance)
+            await self._answer(bound)
+            await self._open_doors(self._sockets.doors)
+            lock = inheritance.claim_lock()
+            await inheritance.confirm()
+        except BaseException:
+            await self._quiesce()
+            inheritance.close()
+            raise
+        await self._inherit_state(lock)
+        notify(f"MAINPID={os.getpid()}")
+        _log.info("took over from process %d", inheritance.pid)
+
+    def _claim(self, inheritance: Inheritance) -> list[Bound]:
+        """The sockets that this configuration wants, inherited or bound by us; whatever nobody claims is closed later."""
+        server, mine = self._parts.server, {(one.address, one.port): one for one in self._sockets.bound}
+        bound = []
+        for listen in server.listen:
+            address = str(listen.address), listen.port
+            one = mine.get(address) or claim_bound(inheritance, *address)
+            if one is None:
+                raise StartError(f"the daemon that runs did not hand over {address[0]}:{address[1]}")
+            bound.append(one)
+        http, control = self._sockets.doors.http, self._sockets.control
+        if http is None and server.http is not None:
+            http = inheritance.claim(Label("http", str(server.http.address), server.http.port))
+        self._sockets.bound = bound
+        self._sockets.doors = Doors(http, inheritance.claim(Label("control", str(control))))
+        return bound
+
+    async def _inherit_state(self, lock: int | None) -> None:
+        """The predecessor has saved all it knew: what was forced at the last moment counts here too; the books are ours."""
+        parts, self._owner = self._parts, True
+        try:
+            if lock is not None and inherit_lock(lock, parts.state):
+                self._lock = lock
+            elif parts.state is not None:
+                self._lock = lock_state(parts.state)
+        except StartError as error:  # the sockets are ours, and answering goes before book-keeping
+            _log.error("%s; nothing is saved", error)
+            return
+        self._offer.lock = self._lock
+        await parts.flips.inherit()
+
+    def _list_sockets(self) -> list[Labelled]:
+        """All that we read from, for a successor."""
+        server, doors = self._parts.server, self._sockets.doors
+        labelled = [one for bound in self._parts.bound for one in label_bound(bound)]
+        if doors.http is not None and server.http is not None:
+            labelled.append(Labelled(Label("http", str(server.http.address), server.http.port), doors.http))
+        if doors.control is not None and self._sockets.control is not None:
+            labelled.append(Labelled(Label("control", str(self._sockets.control)), doors.control))
+        return labelled
+
+    async def _quiesce(self) -> None:
+        """Read no more, close nothing; what was taken is answered."""
+        for reader in self._parts.udp:
+            reader.pause()
+        await self._parts.tcp.pause()
+        if self._http is not None:
+            self._http.pause()
+
+    async def _resume(self) -> None:
+        """Read on, where `_quiesce` stopped."""
+        loop = asyncio.get_running_loop()
+        for reader in self._parts.udp:
+            reader.start(loop)
+        await self._parts.tcp.resume()
+        if self._http is not None:
+            self._http.resume()
+
+    async def _finish(self) -> None:
+        """A successor reads: save all we know, and write nothing afterwards."""
+        await self._parts.flips.stop()
+
+    async def _leave(self) -> None:
+        """The sockets are a successor's: close only our ends of them, after the last clients of ours are served."""
+        parts = self._parts
+        for reader in parts.udp:
+            reader.leave()
+        await parts.tcp.drain(LAST_CLIENTS)
+        await parts.tcp.stop()
+        if self._http is not None:
+            with contextlib.suppress(OSError):
+                await self._http.stop()
+        if parts.query_log is not None:
+            await parts.query_log.stop()
+        _log.info("handed over; the last clients are served")

@@ -39,13 +39,12 @@ from .snapshot import (
     Snapshot,
     Table,
 )
-from .wire.constants import AAAA, CNAME, A
+from .wire.constants import CNAME
 from .wire.rdata import rdata_of
+from .words import RANK_WORDS, TYPE_WORDS
 
 Tier = Sequence[tuple[int, int]]  # (datacenter number, weight)
 
-TYPE_WORDS = {A: "A", AAAA: "AAAA", CNAME: "CNAME"}
-RANK_WORDS = {UP: "up", LIVE: "live", DRAINED: "drained", DEAD: "dead"}
 TAKEN = {
     UP: ("pass 1", "the first whose pool is up"),
     LIVE: ("pass 2", "no pool is up; the first that has a live member"),

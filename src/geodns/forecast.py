@@ -15,13 +15,13 @@ from fractions import Fraction
 from .compiler.choices import build_pool
 from .compiler.diff import moved_shares
 from .compiler.shares import NOBODY, Head
-from .explain_service import RANK_WORDS, TYPE_WORDS
 from .health.state import Condition, Health, MemberKey, Verdict
 from .image_maps import NO_COUNTRIES, Countries, read_countries
 from .lookup import read_tiers
 from .present import show_percent
 from .report import Move, PoolChange
 from .snapshot import ADDRESSES, ALL, DEAD, DRAINED, FALLBACK, LIVE, UP, Maps, Pool, PoolPlan, Service, Snapshot, Table
+from .words import RANK_WORDS, TYPE_WORDS
 
 UNITS = 1 << 32  # IPv4 addresses
 PIECES = 1000  # of the address space, counted between two pauses: about half a millisecond

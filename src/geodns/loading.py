@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import sys
 import time
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,16 +22,20 @@ from .compiler.child import compile_in_child
 from .compiler.choices import build_pool
 from .compiler.diff import Comparison
 from .compiler.handover import Handover, Refusal, refuse
+from .compiler.last_good import find as find_last_good
+from .compiler.last_good import keep as keep_last_good
 from .compiler.serials import find_serials, write_serials
 from .config.model import Config, Server
 from .errors import GeodnsError, ImageError
+from .flips import Flips
 from .health.state import Health
 from .image_maps import read_maps
 from .image_zones import read_zones
 from .snapshot import Choices, Maps, Snapshot, Zones
+from .threads import in_thread
 
 POOLS_AT_ONCE = 100  # pools rebuilt between two looks at the sockets
-SWITCH_INTERVAL = 0.0005  # seconds: how long a thread that verifies an image may keep the main thread from a query
+UNCHANGED = "the running configuration is unchanged"
 WARNING = ": warning: "  # in the text of a complaint; the level of the log line says it
 
 T = TypeVar("T")
@@ -52,70 +56,121 @@ class LoadReport:
 class Loader:
     """Loads one configuration file, again and again, one load at a time."""
 
-    def __init__(self, path: Path, server: Server, state: Path | None, images: Path | None) -> None:
-        self._path, self._server, self._state, self._images = path, server, state, images
+    def __init__(self, path: Path, server: Server, state: Path | None, images: Path | None, flips: Flips) -> None:
+        self._path, self._server, self._state, self._images, self._flips = path, server, state, images, flips
         self._one_at_a_time = asyncio.Lock()
-        self.served = False  # queries are answered meanwhile, so slices leave them time
+        self.answering = False  # queries are answered meanwhile, so slices leave them time
+        self.served: Handover | None = None  # what is served; its blocks are not kept
+        self.loaded = 0.0  # when that was published, seconds since 1970
+        self.last: LoadReport | None = None  # of the last load that was to be served
+        self.last_at = 0.0
+        self.watched: Callable[[Handover, float, float], None] = lambda served, mono, wall: (
+            None
+        )  # told what a load read, and when
 
-    async def load(self, otherwise: str) -> LoadReport:
-        """Compile and publish; or log every complaint, and *otherwise*: what that means. Never raises."""
+    async def start(self, *, strict: bool) -> LoadReport:
+        """The first load; where the files are broken, and not *strict*, what was kept of the last good ones."""
+        kept = None if strict or self._state is None else find_last_good(self._state)
+        report = await self.load("nothing is served" if kept is None else "trying the last good configuration")
+        if report.ok or kept is None:
+            return report
+        return await self.load("nothing is served", last_good=True)
+
+    async def load(
+        self, otherwise: str = UNCHANGED, *, dry_run: bool = False, max_move: float | None = None, last_good: bool = False
+    ) -> LoadReport:
+        """Compile and publish; or log every complaint, and *otherwise*: what that means. Never raises.
+
+        *dry_run* stops before anything is published, and tells what would move. *max_move* (0..1) refuses when the worst
+        service would move more than that share of the address space.
+        """
         async with self._one_at_a_time:
             began = time.monotonic()
             try:
-                outcome = await self._compile_and_publish()
+                outcome = await self._compile(compare=dry_run or max_move is not None, last_good=last_good)
+                if isinstance(outcome, Handover) and not dry_run:
+                    outcome = _limit_move(outcome, max_move) or await self._take_over(outcome, began)
             except GeodnsError as error:
                 outcome = refuse(error)
             except Exception:
                 _log.exception("taking over what was compiled failed, which is a bug in geodns")
-                outcome = Refusal((), 1)
+                outcome = Refusal(("taking over what was compiled failed, which is a bug in geodns: the log has more",), 1)
             if isinstance(outcome, Refusal):
-                return _refused(outcome, otherwise)
-            return self._published(outcome, time.monotonic() - began)
+                report = _refused(outcome, otherwise)
+            else:
+                report = self._loaded(outcome, time.monotonic() - began, dry_run=dry_run)
+                if not dry_run:
+                    await self._remember(outcome)
+            if not dry_run:
+                self.last, self.last_at = report, time.time()
+            return report
 
-    def _published(self, outcome: Handover, took: float) -> LoadReport:
-        lines = tuple(map(str, outcome.complaints))
-        for line in lines:
-            _log.warning("%s", line.replace(WARNING, ": ", 1))
-        waiting = self._find_waiting(outcome.config)
-        if waiting:
-            _log.warning("%s: changed, but waits for a restart", ", ".join(waiting))
-        _log.info("published: %s, after %.2f s", outcome.summary, took)
-        return LoadReport(True, lines, outcome.summary, waiting=waiting)
+    def _loaded(self, outcome: Handover, took: float, *, dry_run: bool) -> LoadReport:
+        lines, waiting = tuple(map(str, outcome.complaints)), self._find_waiting(outcome.config)
+        if not dry_run:
+            for line in lines:
+                _log.warning("%s", line.replace(WARNING, ": ", 1))
+            if waiting:
+                _log.warning("%s: changed, but waits for a restart", ", ".join(waiting))
+            if outcome.last_good:
+                _log.error("%s is broken: the last good configuration is served until it is mended", self._path)
+            fields = {"digest": outcome.digest, "seconds": round(took, 3)}
+            _log.info("published: %s, after %.2f s", outcome.summary, took, extra={"fields": fields})
+        return LoadReport(True, lines, outcome.summary, outcome.comparison, waiting)
 
-    async def _compile_and_publish(self) -> Handover | Refusal:
-        """Once more where the image is gone when we come to read it: another command may have cleared it away."""
-        outcome = await compile_in_child(self._path, self._state, self._images)
-        if isinstance(outcome, Refusal):
-            return outcome
+    async def _compile(self, *, compare: bool, last_good: bool) -> Handover | Refusal:
+        old = self.served.old if compare and self.served is not None else None
+        return await compile_in_child(self._path, self._state, self._images, old=old, last_good=last_good)
+
+    async def _take_over(self, outcome: Handover, began: float) -> Handover | Refusal:
+        """Publish *outcome*. It is compiled once more where its image is gone when we come to read it: another command may
+        have cleared it away."""
         try:
             maps = await find_maps(outcome)
         except ImageError as error:
             _log.warning("%s; compiling again", error)
-            outcome = await compile_in_child(self._path, self._state, self._images)
-            if isinstance(outcome, Refusal):
-                return outcome
-            maps = await find_maps(outcome)
-        await self._publish(maps, outcome.zones)
+            again = await self._compile(compare=False, last_good=outcome.last_good)
+            if isinstance(again, Refusal):
+                return again
+            outcome, maps = again, await find_maps(again)
+        await self._publish(maps, outcome)
+        self.served, self.loaded = replace(outcome, zones=b""), time.time()
+        self.watched(self.served, began, self.loaded - (time.monotonic() - began))
         return outcome
 
-    async def _publish(self, maps: Maps, block: bytes) -> None:
-        """Rebuild names and choices in slices, publish, let the old snapshot go, remember the serials."""
-        gc.collect()  # little to look at: what is published is frozen
-        gc.disable()  # one collection among 100,000 half-built names would take 100 ms
+    async def _publish(self, maps: Maps, outcome: Handover) -> None:
+        """Rebuild names, probe who is new, rebuild choices, publish, let the old snapshot go."""
+        with _collector_off():
+            zones = await self._in_slices(read_zones(outcome.zones, "zones block"))
         try:
-            zones = await self._in_slices(read_zones(block, "zones block"))
-            choices = await self._in_slices(build_in_slices(zones, {}))
-            publish.publish(Snapshot(maps, zones, choices))
-            gc.freeze()  # the collector never looks at it again; being without cycles, it goes with its last reference
-        finally:
-            gc.enable()
+            await self._flips.expect(outcome.plan, outcome.config.health)
+            async with self._flips.replacing():
+                with _collector_off():
+                    health = self._flips.roster.expected_health()
+                    choices = await self._in_slices(build_in_slices(zones, health))
+                    self._flips.publish(Snapshot(maps, zones, choices))
+                self._flips.adopt(outcome.plan, outcome.config.health, zones.pools)
+        except BaseException:
+            self._flips.forget()
+            raise
         await self._in_slices(publish.sweep())
-        if self._state is not None:
-            served = find_serials(zones.zones)
-            try:
-                await asyncio.get_running_loop().run_in_executor(None, write_serials, self._state, served)
-            except OSError as error:
-                _log.warning("%s: serials cannot be remembered: %s", self._state, error.strerror)
+
+    async def _remember(self, outcome: Handover) -> None:
+        """What a later start should know: serials, and the configuration itself."""
+        current = publish.current
+        if self._state is None or current is None:
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(None, write_serials, self._state, find_serials(current.snapshot.zones.zones))
+        except OSError as error:
+            _log.warning("%s: serials cannot be remembered: %s", self._state, error.strerror)
+        if outcome.staged is None:
+            return
+        try:
+            await loop.run_in_executor(None, keep_last_good, self._state, outcome.staged)
+        except OSError as error:
+            _log.error("%s: what is served cannot be kept as the last good configuration: %s", self._state, error.strerror)
 
     async def _in_slices(self, work: Generator[None, None, T]) -> T:
         """Run *work* to its end. Between slices queries have as much time as the slice took, once there are any."""
@@ -126,13 +181,38 @@ class Loader:
             except StopIteration as end:
                 result: T = end.value
                 return result
-            await asyncio.sleep(time.monotonic() - began if self.served else 0)
+            await asyncio.sleep(time.monotonic() - began if self.answering else 0)
 
     def _find_waiting(self, config: Config) -> tuple[str, ...]:
         """Everything under `server` takes a restart: which keys differ from what runs."""
         return tuple(
             f"server.{key}" for key in Server.model_fields if getattr(config.server, key) != getattr(self._server, key)
         )
+
+
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    """The collector off, and afterwards blind to all that was built: one look at 100,000 half-built names takes 100 ms.
+
+    What is frozen goes with its last reference, since it is without cycles.
+    """
+    gc.collect()  # little to look at: what was published before is frozen
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
+
+
+def _limit_move(outcome: Handover, max_move: float | None) -> Refusal | None:
+    """Refuse what would move more than *max_move* of the address space in some service."""
+    found = outcome.comparison
+    if max_move is None or found is None or found.worst <= max_move:
+        return None
+    worst = max(found.services, key=lambda service: service.share)
+    text = f"service {worst.service}: {worst.share:.1%} of the placed IPv4 addresses would change datacenter, at most "
+    return Refusal((f"{text}{max_move:.1%} may (--max-move)".replace("%", " %"),), 1)
 
 
 def _refused(outcome: Refusal, otherwise: str) -> LoadReport:
@@ -148,12 +228,7 @@ async def find_maps(compiled: Handover) -> Maps:
     current = publish.current
     if current is not None and current.snapshot.maps.digest == compiled.maps_digest:
         return current.snapshot.maps
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_INTERVAL)
-    try:
-        return await asyncio.get_running_loop().run_in_executor(None, open_maps, compiled.maps)
-    finally:
-        sys.setswitchinterval(before)
+    return await in_thread(open_maps, compiled.maps)
 
 
 def open_maps(maps: Path | bytes) -> Maps:

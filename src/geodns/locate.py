@@ -19,7 +19,7 @@ from .compiler.images import find_images
 from .compiler.naming import name_parts
 from .compiler.orders import collect_rules
 from .config.load import find_config
-from .config.model import Address, Config, Map, Rule, Server
+from .config.model import Address, Config, Map, Rule
 from .explanation import Distance, Located, Location, View
 from .geo.distance import build_sites, measure_sites
 from .geo.networks import Corrections
@@ -29,6 +29,7 @@ from .health.state import Health
 from .image_maps import read_countries, read_maps
 from .lookup import Client, find_order, read_tiers, unwrap
 from .ranges import V4_SHIFT, V6_BITS, V6_SHIFT, find_range
+from .settings import make_settings
 from .snapshot import DEFAULT, PEER, UNWRAP, Snapshot, Table
 
 
@@ -59,14 +60,9 @@ def open_scene(path: Path | None) -> Scene:
         config,
         assemble(built),
         find_sources(config.geoip),
-        settings_of(config.server),
+        make_settings(config.server),
         {},
     )
-
-
-def settings_of(server: Server) -> Settings:
-    """What *server* says about replies."""
-    return Settings(server.limits.udp_size, server.nsid, server.client_subnet)
 
 
 def open_side(path: Path) -> Side:

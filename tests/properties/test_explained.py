@@ -19,7 +19,8 @@ from tests.transports import OverUdp
 from geodns.compiler.build import Built, assemble, build
 from geodns.explain import Question, explain, parse_question
 from geodns.geo.place import find_sources
-from geodns.locate import Scene, settings_of
+from geodns.locate import Scene
+from geodns.settings import make_settings
 
 CONFIG = Path(__file__).parents[2] / "config" / "quickstart.yaml"
 SEED, CLIENTS = 20260101, 1000
@@ -36,7 +37,7 @@ def built() -> Built:
 @pytest.fixture(scope="module")
 def scene(built: Built) -> Scene:
     config = built.loaded.config
-    return Scene(config, assemble(built), find_sources(config.geoip), settings_of(config.server), {})
+    return Scene(config, assemble(built), find_sources(config.geoip), make_settings(config.server), {})
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,179 @@
+"""The parts of one running daemon, and the facts about them that operations ask for.
+
+Knows every part, made once. Knows nothing of the order in which they start and stop, nor of signals (`daemon`).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import publish
+from .answer import answer
+from .compiler.handover import Handover
+from .compiler.images import find_images
+from .config.model import Config, Server
+from .control import Control
+from .errors import ControlError
+from .flips import Flips
+from .health.overrides import Override
+from .health.roster import Roster
+from .loading import Loader, LoadReport
+from .metrics import Counters
+from .report import ConfigReport, ProberReport, Status
+from .server.listen import Bound
+from .server.tcp import TcpLimits, TcpServer
+from .server.udp import UdpReader
+from .settings import make_settings
+from .snapshot import Snapshot
+from .threads import in_thread
+from .watch import Watch
+
+if TYPE_CHECKING:
+    from .querylog import QueryLog
+
+ENGINE = "pure"
+
+
+class Parts:
+    """Everything that a daemon is made of but its sockets, which `open_adapters` is given."""
+
+    def __init__(self, path: Path, server: Server, state: Path | None, flips: Flips) -> None:
+        self.path, self.server, self.state, self.flips = path, server, state, flips
+        self.images = find_images(state, os.environ)
+        self.settings = make_settings(server)
+        self.loader = Loader(path, server, state, self.images, flips)
+        self.query_log = _make_query_log(server)
+        self.control = Control(self)
+        self.watch = Watch(())
+        self.udp: list[UdpReader] = []
+        limits = TcpLimits(server.limits.tcp_clients, server.limits.tcp_clients_per_address, server.limits.tcp_idle)
+        self.tcp = TcpServer(self._sampled(), self.settings, limits)
+        self.bound: tuple[Bound, ...] = ()
+        self.started = time.time()
+        flips.told = self.control.published
+        self.loader.watched = self._follow
+
+    def open_adapters(self, bound: Sequence[Bound]) -> None:
+        """Make a reader for each of *bound*; nothing is read yet."""
+        self.bound = tuple(bound)
+        self.udp = [UdpReader(one, self._sampled(), self.settings) for one in bound]
+
+    def _sampled(self) -> Callable[..., bytes | None]:
+        return answer if self.query_log is None else self.query_log.around(answer)
+
+    def _follow(self, served: Handover, mono: float, wall: float) -> None:
+        """Watch what *served* was made from: databases and corrections always, the rest with `server.watch`."""
+        networks = served.config.geoip.networks_file
+        files = {*served.databases, *([networks] if networks is not None else [])}
+        if self.server.watch:
+            files |= {*served.files, *served.folders}
+        self.watch.follow(files, mono, wall)
+
+    # What operations need (`control.Desk`).
+
+    @property
+    def engine(self) -> str:
+        """Who answers: pure, native."""
+        return ENGINE
+
+    @property
+    def pid(self) -> int:
+        """Of this process."""
+        return os.getpid()
+
+    @property
+    def listen(self) -> tuple[str, ...]:
+        """The listen addresses, in words."""
+        return tuple(map(str, self.bound))
+
+    @property
+    def roster(self) -> Roster:
+        """Who is up."""
+        return self.flips.roster
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """What is served."""
+        return None if publish.current is None else publish.current.snapshot
+
+    @property
+    def config(self) -> Config | None:
+        """What it was made from, without its zones."""
+        return None if self.loader.served is None else self.loader.served.config
+
+    @property
+    def publishes(self) -> int:
+        """Snapshots since the start."""
+        return self.flips.publishes
+
+    def ready(self) -> bool:
+        """Are queries answered?"""
+        return self.loader.answering
+
+    def config_report(self) -> ConfigReport:
+        """What is served, and how the last load went."""
+        served, last = self.loader.served, self.loader.last
+        return ConfigReport(
+            path=str(self.path),
+            digest="" if served is None else served.digest,
+            loaded=self.loader.loaded,
+            summary="nothing is served yet" if served is None else served.summary,
+            last_good=served is not None and served.last_good,
+            reload_ok=last is not None and last.ok,
+            reload_at=self.loader.last_at,
+            reload_lines=() if last is None else last.lines,
+            waiting=() if last is None else last.waiting,
+        )
+
+    def prober_report(self) -> ProberReport:
+        """How the prober fares, and which families the guard holds."""
+        return replace(self.flips.prober.report(), frozen=self.roster.frozen())
+
+    async def put(self, override: Override) -> None:
+        """Begin *override*. Raises ValueError when there are too many, ControlError when it counts but cannot be saved."""
+        with _told_when_unsaved():
+            await self.flips.put(override)
+
+    async def end(self, target: str, kinds: Collection[str]) -> None:
+        """End what is forced on *target*. Raises ControlError when that counts but cannot be saved."""
+        with _told_when_unsaved():
+            await self.flips.end(target, kinds)
+
+    async def load(self, *, dry_run: bool, max_move: float | None) -> LoadReport:
+        """Read the configuration again."""
+        return await self.loader.load(dry_run=dry_run, max_move=max_move)
+
+    async def scrape(self, status: Status) -> tuple[str, bytes]:
+        """Content type and octets of /metrics, written in a thread."""
+        from .server.exposition import scrape  # noqa: PLC0415 - prometheus-client takes long to import
+        from .server.families import Sources  # noqa: PLC0415
+
+        log = self.query_log
+        counters = Counters((), (), None) if publish.current is None else publish.current.counters
+        drops = tuple((str(one), reader.dropped or 0) for one, reader in zip(self.bound, self.udp, strict=True))
+        written = None if log is None else (log.written, log.dropped)
+        sources = Sources(status, counters, self.roster.check_counts(), drops, self.tcp.clients, written)
+        return await in_thread(scrape, sources)
+
+
+def _make_query_log(server: Server) -> QueryLog | None:
+    if server.query_log is None:
+        return None
+    from .querylog import QueryLog  # noqa: PLC0415 - dnspython names its types, and most daemons have no such log
+
+    return QueryLog(server.query_log)
+
+
+@contextmanager
+def _told_when_unsaved() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        text = f"it counts from now on, but cannot be saved, so a restart forgets it: {error.filename}: {error.strerror}"
+        raise ControlError(500, text) from error
