@@ -12,7 +12,8 @@ from geodns.compiler.build import assemble, build
 from geodns.compiler.choices import build_choices
 from geodns.geo.place import find_sources
 from geodns.health.state import Health
-from geodns.locate import Scene, settings_of
+from geodns.locate import Scene
+from geodns.settings import make_settings
 
 from .world import Record, write_world
 
@@ -109,7 +110,7 @@ def build_scene(folder: Path, config: str = CONFIG) -> Scene:
     """The scene of *config*, every member up."""
     built = build(write_scene(folder, config), None)
     found = built.loaded.config
-    return Scene(found, assemble(built), find_sources(found.geoip), settings_of(found.server), {})
+    return Scene(found, assemble(built), find_sources(found.geoip), make_settings(found.server), {})
 
 
 def with_health(scene: Scene, health: Health) -> Scene:
