@@ -28,6 +28,7 @@ def make(end: datetime, begin: datetime, name: str = "www.example.com", serial: 
 @given(MOMENTS, st.integers(0, 20000), st.text("abcdefgh.", min_size=1, max_size=60), st.integers(1, 2**158))
 @example(datetime(2049, 12, 31, 23, 59, 59), 1, "a", 1)  # the last that is written with two digits for its year
 @example(datetime(2050, 1, 1), 1, "a", 1)
+@example(datetime(1950, 6, 1), 1, "a", 1)  # two digits, and the century before
 @example(datetime(2051, 1, 1), 800, "a", 1)  # a beginning of one form and an end of the other
 def test_the_end_is_what_was_written(end: datetime, days: int, name: str, serial: int) -> None:
     begin = max(datetime(1950, 1, 2), end - timedelta(days))

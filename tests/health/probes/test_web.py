@@ -342,6 +342,25 @@ def test_https_redirects_stay_at_the_member_with_its_certificate(authority: trus
     assert (outcome.text, len(seen)) == ("status 204", 2)
 
 
+def test_what_https_was_told_is_not_told_in_the_clear(authority: trustme.CA, tmp_path: Any) -> None:
+    """The same host, but everybody on the way could read it."""
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = server_context(authority.issue_cert(NAME))
+    written: dict[str, Any] = {"host": NAME, "redirects": True, "ca": str(tmp_path / "ca.pem")}
+
+    async def run() -> tuple[str, list[bytes]]:
+        seen: list[bytes] = []
+        async with serving(recorded(seen, lambda _: status(299))) as clear:
+            to = recorded(seen, lambda _: redirect(f"http://{NAME}:{clear}/two"))
+            async with serving(to, "127.0.0.1", context) as port:
+                target = make_target("127.0.0.1", port, type="https", headers={"Authorization": "secret"}, **written)
+                return (await probe_once(target)).text, seen
+
+    text, seen = asyncio.run(run())
+    assert text == "status 299"
+    assert ["authorization" in fields(head) for head in seen] == [True, False]
+
+
 @pytest.mark.parametrize("wanted", [hang, drip(b"\x16\x03\x03\x40\x00")], ids=["hang", "drip"])
 def test_a_handshake_without_end(wanted: Talk) -> None:
     outcome = probe_against(wanted, type="https", timeout="200ms")
