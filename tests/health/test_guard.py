@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -102,22 +103,12 @@ def test_half_is_not_more_than_half() -> None:
 
 @pytest.mark.parametrize("fall", [1, 3])
 def test_what_went_down_in_this_episode_comes_back(fall: int) -> None:
-    targets = sites(*V4[:3])
-    world = World(
-        [
-            Target(*_fields(one), TcpCheck(type="tcp", port=1, fall=fall), "c", one.host, 1, one.host, one.datacenters)
-            for one in targets
-        ]
-    )
+    world = World([replace(one, check=TcpCheck(type="tcp", port=1, fall=fall)) for one in sites(*V4[:3])])
     world.say((0, "silent"))
     assert world.verdicts()[0] == ("down" if fall == 1 else "up")
     assert kinds(world.say((1, "silent"))) == ["Freeze IPv4"]
     assert world.verdicts() == ["up"] * 3
     assert all(state.streak == 0 for state in world.states.values())
-
-
-def _fields(one: Target) -> tuple[str, str]:
-    return one.key, one.subject
 
 
 def test_a_refusal_shows_that_we_can_see() -> None:
@@ -207,6 +198,39 @@ def test_after_the_limit_it_freezes_again_only_when_there_were_replies() -> None
     for _ in range(2):
         world.say((0, "up"), (1, "up"), (2, "up"), (3, "up"))
     assert kinds(world.say(*everybody)) == ["Freeze IPv4"]
+
+
+def test_who_stayed_silent_over_a_thaw_counts_when_the_others_fall_again() -> None:
+    world = World(sites(*V4))
+    world.say(*[(n, "silent") for n in range(4)])
+    assert kinds(world.say((0, "up"), (1, "up"))) == ["Thaw IPv4"]
+    world.now += 5
+    assert world.say((2, "silent"), (3, "silent")) == []
+    assert kinds(world.say((0, "silent"), (1, "silent"))) == ["Freeze IPv4"]
+
+
+def patient(*hosts: str) -> World:
+    """Targets of which each may fail a hundred times before it is down."""
+    return World([replace(one, check=TcpCheck(type="tcp", port=1, fall=100)) for one in sites(*hosts)])
+
+
+def test_who_is_silent_for_long_does_not_fall_silent_again() -> None:
+    world = patient(*V4[:2])
+    for _ in range(20):
+        assert world.say((0, "silent"), (1, "up"), thoroughly=True) == []
+        world.now += 5
+    assert world.say((1, "silent"), thoroughly=True) == []
+
+
+def test_who_is_down_for_long_is_nobody_who_was_up() -> None:
+    world = World(sites(*V4, "192.0.2.5"))
+    for _ in range(20):
+        assert world.say((0, "silent"), (1, "silent"), (2, "up"), (3, "up"), (4, "up"), thoroughly=True) == []
+        world.now += 5
+    assert world.verdicts()[:2] == ["down", "down"]
+    (freeze,) = world.say((2, "silent"), (3, "silent"), thoroughly=True)
+    assert isinstance(freeze, Freeze)
+    assert (freeze.silent, freeze.up) == (2, 3)
 
 
 def test_a_limit_of_nothing_switches_it_off() -> None:

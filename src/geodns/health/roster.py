@@ -103,7 +103,6 @@ class Roster:
                     self._missing.add(key)
                 self._guard.add(key, target, now.mono)
             yield
-        self._too_old = now.mono
         yield from self._expected.fill()
         return self.targets(), self.missing()
 
@@ -262,8 +261,6 @@ class Roster:
         return events
 
     def _let_go(self, key: str, target: Target) -> None:
-        if key in self._targets:
-            return
         self._guard.remove(key)
         self._heard.pop(key, None)
         self._shelf.put(Saved(key, target.subject, self._states.pop(key)))
