@@ -62,10 +62,17 @@ types: $(VENV)/.installed-dev
 tests: $(VENV)/.installed-dev system-tools
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
-# `dig` makes the README's test a test of dig itself; without it the same questions are asked by a library.
+# `dig` makes the README's test a test of dig itself; without it the same questions are asked by a library. `promtool` proves the
+# alert rules; it is taken out of its package, since installing that would start a Prometheus.
 system-tools:
 	@if ! command -v dig > /dev/null && command -v apt-get > /dev/null && [ "$$(id -u)" = 0 ]; then \
 		apt-get install -y -q bind9-dnsutils > /dev/null 2>&1 || echo 'no dig, and apt-get cannot install it: going on without'; \
+	fi
+	@if ! command -v promtool > /dev/null && [ ! -x $(BIN)/promtool ] && command -v apt-get > /dev/null && [ "$$(id -u)" = 0 ]; then \
+		folder=$$(mktemp -d); \
+		(cd "$$folder" && apt-get download -q prometheus && dpkg -x prometheus_*.deb . ) > /dev/null 2>&1 \
+			&& install "$$folder/usr/bin/promtool" $(BIN)/promtool || echo 'no promtool, and apt-get cannot fetch it: going on without'; \
+		rm -rf "$$folder"; \
 	fi
 
 fuzz: $(VENV)/.installed-dev

@@ -99,7 +99,7 @@ _NONE_SLOTS += [(labels, _slots(*labels)) for labels in product(TRANSPORTS, FAMI
 _NOTHING = [0] * BLOCK
 
 
-def read_queries(reading: Reading) -> Iterator[Row]:
+def _read_queries(reading: Reading) -> Iterator[Row]:
     sums = reading.sums
     total = list(map(add, sums.no_zone, sums.other_zones))
     for block in sums.zones.values():
@@ -108,7 +108,7 @@ def read_queries(reading: Reading) -> Iterator[Row]:
         yield "", labels, sum(total[i * SUBNET_STEP : (i + 1) * SUBNET_STEP])
 
 
-def read_responses(reading: Reading) -> Iterator[Row]:
+def _read_responses(reading: Reading) -> Iterator[Row]:
     sums, counters = reading.sums, reading.sources.counters
     for labels, slots in _NONE_SLOTS:
         yield "", (NONE, *labels), sum(sums.no_zone[slot] for slot in slots)
@@ -121,7 +121,7 @@ def read_responses(reading: Reading) -> Iterator[Row]:
             yield "", (OTHERS, *labels), sum(sums.other_zones[slot] for slot in slots)
 
 
-def read_answers(reading: Reading) -> Iterator[Row]:
+def _read_answers(reading: Reading) -> Iterator[Row]:
     """The first `NAMED_POOLS` pools by name; of the others the sum in each datacenter."""
     pools, counts = reading.sources.counters.pools, reading.sums.pools
     for pool in pools[:NAMED_POOLS]:
@@ -137,7 +137,7 @@ def read_answers(reading: Reading) -> Iterator[Row]:
 _LATENCY_BOUNDS = [repr((1 << (bucket + LATENCY_SHIFT)) / 1e9) for bucket in range(LATENCY_BUCKETS - 1)]
 
 
-def read_latency(reading: Reading) -> Iterator[Row]:
+def _read_latency(reading: Reading) -> Iterator[Row]:
     for transport, label in enumerate(TRANSPORTS):
         first = LATENCY + transport * LATENCY_STEP
         counts = reading.sums.fixed[first : first + LATENCY_BUCKETS]
@@ -172,13 +172,13 @@ def _read_log(index: int) -> Callable[[Reading], Iterator[Row]]:
 
 TRAFFIC = (
     Family("geodns_queries_total", "counter", "Queries that were answered, be it with an error, by client subnet (ECS).",
-           ("transport", "type", "subnet"), read_queries),
+           ("transport", "type", "subnet"), _read_queries),
     Family("geodns_responses_total", "counter", "Replies by the zone of the name asked, what was asked for, and the rcode.",
-           ("zone", "transport", "type", "rcode"), read_responses),
+           ("zone", "transport", "type", "rcode"), _read_responses),
     Family("geodns_answers_total", "counter", "Replies that hold records of this service from this datacenter.",
-           ("service", "datacenter"), read_answers),
+           ("service", "datacenter"), _read_answers),
     Family("geodns_response_seconds", "histogram", "From reading a batch of queries to its last reply, for each of them.",
-           ("transport",), read_latency),
+           ("transport",), _read_latency),
     *_fixed_families(),
     Family("geodns_socket_drops_total", "counter", "Queries that the kernel threw away: they were not read fast enough.",
            ("listen",), lambda reading: (("", (listen,), count) for listen, count in reading.sources.drops)),

@@ -25,11 +25,11 @@ _BOUNDS = [repr(bound) for bound in PROBE_BOUNDS]
 Read = Callable[[Reading], Iterator[Row]]
 
 
-def number_rank(pool: PoolReport) -> int:
+def _number_rank(pool: PoolReport) -> int:
     return RANKS.index(pool.rank) + 1
 
 
-def find_since(member: MemberReport) -> float | None:
+def _find_since(member: MemberReport) -> float | None:
     """When what the checks say of *member* together began; None where no check watches it.
 
     A member is down since the first of its checks that are down, and up or unknown since the last that became so.
@@ -85,29 +85,29 @@ def _each(read: Callable[[Status], Iterable[tuple[tuple[str, ...], float]]]) -> 
     return rows
 
 
-def read_members(reading: Reading) -> Iterator[Row]:
+def _read_members(reading: Reading) -> Iterator[Row]:
     for pool in reading.sources.status.pools[:NAMED_POOLS]:
         counts = Counter("drained" if member.drained else member.verdict for member in pool.members)
         for state in STATES:
             yield "", (pool.service, pool.datacenter, state), counts[state]
 
 
-def read_services(reading: Reading) -> Iterator[Row]:
+def _read_services(reading: Reading) -> Iterator[Row]:
     best: dict[str, int] = {}
     for pool in reading.sources.status.pools:
-        best[pool.service] = min(number_rank(pool), best.get(pool.service, len(RANKS)))
+        best[pool.service] = min(_number_rank(pool), best.get(pool.service, len(RANKS)))
     for service, rank in islice(best.items(), NAMED_POOLS):
         yield "", (service,), rank
 
 
-def read_datacenters(reading: Reading) -> Iterator[Row]:
+def _read_datacenters(reading: Reading) -> Iterator[Row]:
     counts = Counter((pool.datacenter, pool.rank) for pool in reading.sources.status.pools)
     for datacenter in dict.fromkeys(pool.datacenter for pool in reading.sources.status.pools):
         for rank in RANKS:
             yield "", (datacenter, rank), counts[datacenter, rank]
 
 
-def read_datacenters_since(reading: Reading) -> Iterator[Row]:
+def _read_datacenters_since(reading: Reading) -> Iterator[Row]:
     since: dict[str, float] = {}
     for pool in reading.sources.status.pools:
         since[pool.datacenter] = max(pool.since, since.get(pool.datacenter, 0.0))
@@ -115,7 +115,7 @@ def read_datacenters_since(reading: Reading) -> Iterator[Row]:
         yield "", (datacenter,), moment
 
 
-def name_checks(checks: tuple[CheckCount, ...]) -> list[CheckCount]:
+def _name_checks(checks: tuple[CheckCount, ...]) -> list[CheckCount]:
     """The rows of the first `NAMED_CHECKS` checks, and sums of all others, by verdict."""
     names = list(dict.fromkeys(count.check for count in checks))
     named = set(names[:NAMED_CHECKS])
@@ -130,20 +130,20 @@ def name_checks(checks: tuple[CheckCount, ...]) -> list[CheckCount]:
     return shown
 
 
-def read_probes(reading: Reading) -> Iterator[Row]:
-    for count in name_checks(reading.sources.checks):
+def _read_probes(reading: Reading) -> Iterator[Row]:
+    for count in _name_checks(reading.sources.checks):
         yield "", (count.check, count.verdict), count.probes
 
 
-def read_probe_seconds(reading: Reading) -> Iterator[Row]:
+def _read_probe_seconds(reading: Reading) -> Iterator[Row]:
     """Only verdicts that came: an empty histogram is sixteen lines."""
-    for count in name_checks(reading.sources.checks):
+    for count in _name_checks(reading.sources.checks):
         if count.probes:
             yield from histogram((count.check, count.verdict), _BOUNDS, list(count.buckets), count.seconds)
 
 
-def read_transitions(reading: Reading) -> Iterator[Row]:
-    for count in name_checks(reading.sources.checks):
+def _read_transitions(reading: Reading) -> Iterator[Row]:
+    for count in _name_checks(reading.sources.checks):
         yield "", (count.check, count.verdict), count.transitions
 
 
@@ -183,24 +183,24 @@ HEALTH = (
     Family("geodns_member_forced", "gauge", "1 where an override says whether a member is up or down.",
            MEMBER, _each_member(lambda member: bool(member.forced))),
     Family("geodns_member_since_timestamp_seconds", "gauge", "When what the checks say of a member began.",
-           MEMBER, _each_member(find_since)),
-    Family("geodns_members", "gauge", "Members of a pool by what they count as.", (*POOL, "state"), read_members),
+           MEMBER, _each_member(_find_since)),
+    Family("geodns_members", "gauge", "Members of a pool by what they count as.", (*POOL, "state"), _read_members),
     Family("geodns_pool_rank", "gauge", "Which pass takes a pool: 1 up, 2 some members live, 3 drained, 4 dead.",
-           POOL, _each_pool(number_rank)),
+           POOL, _each_pool(_number_rank)),
     Family("geodns_pool_since_timestamp_seconds", "gauge", "When a pool's rank began; the daemon's start at the earliest.",
            POOL, _each_pool(lambda pool: pool.since)),
     Family("geodns_pool_live_ratio", "gauge", "Weight of the live members by the weight of those that are not drained.",
            POOL, _each_pool(_live_share)),
     Family("geodns_pool_ttl_seconds", "gauge", "TTL of a pool's records now.", POOL, _each_pool(lambda pool: pool.ttl)),
     Family("geodns_service_rank", "gauge", "The best rank of a service's pools; 4: all are dead, and `all_down` decides.",
-           ("service",), read_services),
-    Family("geodns_datacenter_pools", "gauge", "Pools in a datacenter by rank.", ("datacenter", "rank"), read_datacenters),
+           ("service",), _read_services),
+    Family("geodns_datacenter_pools", "gauge", "Pools in a datacenter by rank.", ("datacenter", "rank"), _read_datacenters),
     Family("geodns_datacenter_since_timestamp_seconds", "gauge", "When a pool in the datacenter last changed its rank.",
-           ("datacenter",), read_datacenters_since),
-    Family("geodns_probes_total", "counter", "Probes of a check by what they said.", ("check", "verdict"), read_probes),
-    Family("geodns_probe_seconds", "histogram", "How long probes took.", ("check", "verdict"), read_probe_seconds),
+           ("datacenter",), _read_datacenters_since),
+    Family("geodns_probes_total", "counter", "Probes of a check by what they said.", ("check", "verdict"), _read_probes),
+    Family("geodns_probe_seconds", "histogram", "How long probes took.", ("check", "verdict"), _read_probe_seconds),
     Family("geodns_transitions_total", "counter", "How often what is probed by a check changed to a verdict.",
-           ("check", "verdict"), read_transitions),
+           ("check", "verdict"), _read_transitions),
     Family("geodns_prober_running", "gauge", "1 while the process that probes runs.", (),
            _of(lambda status: status.prober.running)),
     Family("geodns_prober_since_timestamp_seconds", "gauge", "When the process that probes started, or stopped.", (),
