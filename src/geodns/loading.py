@@ -100,6 +100,7 @@ class Loader:
             else:
                 report = self._loaded(outcome, time.monotonic() - began, dry_run=dry_run)
                 if not dry_run:
+                    await self._in_slices(publish.sweep())
                     await self._remember(outcome)
             if not dry_run:
                 self.last, self.last_at = report, time.time()
@@ -139,7 +140,7 @@ class Loader:
         return outcome
 
     async def _publish(self, maps: Maps, outcome: Handover) -> None:
-        """Rebuild names, probe who is new, rebuild choices, publish, let the old snapshot go."""
+        """Rebuild names, probe who is new, rebuild choices, publish."""
         with _collector_off():
             zones = await self._in_slices(read_zones(outcome.zones, "zones block"))
         try:
@@ -153,7 +154,6 @@ class Loader:
         except BaseException:
             self._flips.forget()
             raise
-        await self._in_slices(publish.sweep())
 
     async def _remember(self, outcome: Handover) -> None:
         """What a later start should know: serials, and the configuration itself."""
