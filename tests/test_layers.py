@@ -36,7 +36,7 @@ RULE: dict[str, tuple[str, ...] | None] = {
     "geo": ("config.model",),
     "health": ("config.model", "config.scalars", "ask", "report"),
     "ask": ("config.model",),
-    "compiler": ("config", "geo", "health.state", "health.targets", *BLOCKS),
+    "compiler": ("config", "geo", "health.state", "health.targets", "threads", *BLOCKS),
     "lookup": BLOCKS,
     "answer": ("lookup", *BLOCKS),
     "native": ("answer", "lookup", *BLOCKS),

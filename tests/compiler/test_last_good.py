@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import json
 import os
 import pwd
@@ -13,6 +14,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +23,7 @@ from typing import Any
 import pytest
 from tests.world import write_world
 
-from geodns.compiler import last_good
+from geodns.compiler import child, last_good
 from geodns.compiler.build import Built, build
 from geodns.compiler.child import compile_in_child
 from geodns.compiler.handover import Handover, Old, Refusal, unpack
@@ -342,6 +344,21 @@ def test_the_child_stages_what_it_compiled_and_tells_what_it_read(site: Path) ->
     assert len(outcome.digest) == 64
     assert not outcome.last_good
     assert find(state_of(site)) is None, "only what is published is the last good one"
+
+
+def test_the_main_thread_does_not_unpack(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand members take 100 ms; queries do not wait for that, and the collector is as it was afterwards."""
+    threads: list[threading.Thread] = []
+
+    def watched(octets: bytes) -> Handover | Refusal:
+        threads.append(threading.current_thread())
+        assert not gc.isenabled(), "one look at what is half built would stop all threads"
+        return unpack(octets)
+
+    monkeypatch.setattr(child, "unpack", watched)
+    assert isinstance(compile_now(site), Handover)
+    assert threads != [threading.main_thread()]
+    assert gc.isenabled()
 
 
 def test_half_a_configuration_is_served_from_the_copies_loudly(site: Path) -> None:
