@@ -80,7 +80,7 @@ def _read(path: Path) -> Kept:
         found = os.fstat(opened)
         if not stat.S_ISREG(found.st_mode):
             return Kept(_sign(found), {}, "is not a regular file")
-        with open(opened, "rb", closefd=False) as stream:  # noqa: PTH123  (a descriptor, not a path)
+        with open(opened, "rb", closefd=False) as stream:
             octets = stream.read(MOST_OCTETS + 1)
     finally:
         os.close(opened)
