@@ -90,16 +90,15 @@ class OrderCounts:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._digest = b""
-        self._countries = NO_COUNTRIES
         self._found: dict[int, Counts] = {}
 
     def find(self, maps: Maps, number: int) -> Counts:
         """The counts of table *number*. Blocks its thread: half a second for a million ranges, and as much in pauses."""
         with self._lock:
             if maps.digest != self._digest:
-                self._digest, self._found, self._countries = maps.digest, {}, countries_of(maps)
-            if number not in self._found:
-                self._found[number] = _with_pauses(count_orders(maps.tables[number], self._countries))
+                self._digest, self._found = maps.digest, {}
+            if number not in self._found:  # countries are not kept: they would hold on to the block after a reload
+                self._found[number] = _with_pauses(count_orders(maps.tables[number], countries_of(maps)))
             return self._found[number]
 
 
@@ -116,7 +115,8 @@ def _with_pauses(slices: Generator[None, None, list[int]]) -> Counts:
 def foresee(snapshot: Snapshot, after: Health, touched: Iterable[MemberKey], count: Callable[[int], Counts]) -> Outlook:
     """What it means if the members *touched* are as *after* says; all others are taken as they are published.
 
-    *count* gives the counts of a table by its number.
+    *count* gives the counts of a table by its number. Who is sent to a fallback service counts as sent there, wherever that
+    one sends them.
     """
     names = {(member[0], member[1]) for member in touched}
     numbers = [i for i, plan in enumerate(snapshot.zones.pools) if (plan.service, plan.datacenter) in names]
