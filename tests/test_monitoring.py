@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 import yaml
 from prometheus_client import ProcessCollector
+from tests.server.reports import one_of_each
 
-from geodns.server.exposition import FAMILIES
+from geodns.server.exposition import FAMILIES, scrape
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "reference" / "metrics.md").read_text()
@@ -182,7 +183,12 @@ def test_prometheus_takes_the_expressions_of_the_dashboard_and_the_guide(tmp_pat
     run_promtool("check", "rules", str(tmp_path / "rules.yml"))
 
 
-def run_promtool(*arguments: str) -> None:
+@needs_promtool
+def test_prometheus_has_nothing_to_say_against_the_names() -> None:
+    run_promtool("check", "metrics", given=scrape(one_of_each())[1])
+
+
+def run_promtool(*arguments: str, given: bytes = b"") -> None:
     assert PROMTOOL is not None
-    done = subprocess.run([PROMTOOL, *arguments], capture_output=True, text=True, timeout=30, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = subprocess.run([PROMTOOL, *arguments], input=given, capture_output=True, timeout=30, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr).decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from geodns.metrics import Counters
 from geodns.report import (
     PROBE_BOUNDS,
     CheckCount,
@@ -16,8 +17,10 @@ from geodns.report import (
     ProberReport,
     Status,
 )
+from geodns.server.families import Sources
 
 NOW = 1_800_000_000.0
+APEX = b"\x07example\x03com\x00"
 
 
 @dataclass(frozen=True)
@@ -85,3 +88,31 @@ def status(
         pools=pools,
         overrides=overrides,
     )
+
+
+def counting(zones: int = 1, pools: int = 2) -> Counters:
+    """Counters of so many zones, example.com the first, and of so many pools of one service."""
+    apexes = [APEX, *(b"\x05z%04d\x00" % i for i in range(1, zones))]
+    return Counters([Zone(apex) for apex in apexes], [Pool("www", f"d{i}") for i in range(pools)])
+
+
+MEMBERS = (
+    member("192.0.2.1", "up", probes=(probe("up", NOW - 50), probe("up", NOW - 20))),
+    member("192.0.2.2", "down", probes=(probe("up", NOW - 5), probe("down", NOW - 30), probe("down", NOW - 10))),
+    member("192.0.2.3", "unknown", probes=(probe("unknown", NOW - 40),)),
+    member("192.0.2.4", "up", drained="ams", probes=(probe("up", NOW - 60),)),
+    member("192.0.2.5", "down", forced="192.0.2.5"),
+)
+POOLS_SHOWN = (
+    pool("www", "ams", "live", *MEMBERS, since=NOW - 30),
+    pool("www", "nyc", "dead", member("198.51.100.1", "down"), since=NOW - 10),
+    pool("api", "nyc", "drained", member("198.51.100.1", drained="nyc"), since=NOW - 90),
+    pool("api", "ams", "up", since=NOW - 100),
+)
+
+
+def one_of_each() -> Sources:
+    """Something of everything, so that every metric has a line."""
+    checks = (check("web", "up", 10), check("web", "down", 3))
+    shown = status(POOLS_SHOWN, (override(),), frozen=(("IPv4", NOW),), lateness=0.1)
+    return Sources(shown, counting(), checks, (("127.0.0.1:53", 9),), 5, (100, 4))

@@ -9,7 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
-from tests.server.reports import NOW, Pool, Zone, check, member, override, pool, probe, status
+from tests.server.reports import (
+    APEX,
+    NOW,
+    POOLS_SHOWN,
+    Pool,
+    Zone,
+    check,
+    counting,
+    member,
+    one_of_each,
+    override,
+    pool,
+    status,
+)
 
 from geodns import metrics
 from geodns.metrics import BLOCK, LABELS, NO_ZONE, OTHER_ZONES, POOLS, ZONES, Counters, count_batch
@@ -20,7 +33,6 @@ from geodns.server.families_state import NAMED_CHECKS, NAMED_MEMBERS
 
 Labels = tuple[tuple[str, str], ...]
 Lines = Mapping[tuple[str, Labels], float]
-APEX = b"\x07example\x03com\x00"
 
 
 def lines(sources: Sources) -> dict[tuple[str, Labels], float]:
@@ -44,11 +56,6 @@ def those(shown: Sources | Lines, name: str, *labels: str) -> dict[tuple[str, ..
     """The lines of one name: values of *labels* to the number."""
     found = lines(shown) if isinstance(shown, Sources) else shown
     return {tuple(dict(key)[each] for each in labels): n for (metric, key), n in found.items() if metric == name}
-
-
-def counting(zones: int = 1, pools: int = 2) -> Counters:
-    apexes = [APEX, *(b"\x05z%04d\x00" % i for i in range(1, zones))]
-    return Counters([Zone(apex) for apex in apexes], [Pool("www", f"d{i}") for i in range(pools)])
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -131,21 +138,6 @@ def test_latency_is_a_histogram_in_seconds() -> None:
     assert one(sources, "geodns_response_seconds_count", transport="tcp") == 2
 
 
-MEMBERS = (
-    member("192.0.2.1", "up", probes=(probe("up", NOW - 50), probe("up", NOW - 20))),
-    member("192.0.2.2", "down", probes=(probe("up", NOW - 5), probe("down", NOW - 30), probe("down", NOW - 10))),
-    member("192.0.2.3", "unknown", probes=(probe("unknown", NOW - 40),)),
-    member("192.0.2.4", "up", drained="ams", probes=(probe("up", NOW - 60),)),
-    member("192.0.2.5", "down", forced="192.0.2.5"),
-)
-POOLS_SHOWN = (
-    pool("www", "ams", "live", *MEMBERS, since=NOW - 30),
-    pool("www", "nyc", "dead", member("198.51.100.1", "down"), since=NOW - 10),
-    pool("api", "nyc", "drained", member("198.51.100.1", drained="nyc"), since=NOW - 90),
-    pool("api", "ams", "up", since=NOW - 100),
-)
-
-
 def test_members_pools_services_and_datacenters() -> None:
     sources = Sources(status(POOLS_SHOWN), counting())
     by_member = ("service", "datacenter", "member")
@@ -223,15 +215,8 @@ def test_the_program_itself() -> None:
     assert one(sources, "process_resident_memory_bytes")
 
 
-def full() -> Sources:
-    """Something of everything, so that every metric has a line."""
-    checks = (check("web", "up", 10), check("web", "down", 3))
-    shown = status(POOLS_SHOWN, (override(),), frozen=(("IPv4", NOW),), lateness=0.1)
-    return Sources(shown, counting(), checks, (("127.0.0.1:53", 9),), 5, (100, 4))
-
-
 def test_every_family_is_shown_with_its_type_and_labels() -> None:
-    _, octets = scrape(full())
+    _, octets = scrape(one_of_each())
     shown = {family.name: family for family in text_string_to_metric_families(octets.decode())}
     for family in FAMILIES:
         found = shown.pop(family.name.removesuffix("_total"))
