@@ -258,8 +258,6 @@ class Daemon:
         if parts.query_log is not None:
             await parts.query_log.stop()
 
-    # ---- one daemon after the other ----
-
     async def _take_over(self) -> None:
         """Take the sockets of the daemon that runs, and read on where it stopped. Raises StartError: then it goes on."""
         control = self._sockets.control

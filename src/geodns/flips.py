@@ -96,8 +96,6 @@ class Flips:
         for new in set(overrides) - set(self.roster.overrides):
             self._tell(self.roster.put(new, now))
 
-    # ---- what a load needs ----
-
     async def expect(self, plan: Plan, settings: HealthSettings) -> None:
         """Probe what *plan* needs beside what is served; wait for first results, `startup_wait` at most."""
         slices = self.roster.expect_in_slices(plan, settings, moment())
@@ -146,8 +144,6 @@ class Flips:
         """The load failed: only what is served is needed."""
         self.roster.drop_expected()
         self.prober.watch(self.roster.targets(), ())
-
-    # ---- what changes ----
 
     def hear(self, outcomes: Sequence[Outcome]) -> None:
         """Outcomes of probes, as they come."""
