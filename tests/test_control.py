@@ -7,12 +7,13 @@ import random
 import time
 from collections.abc import Coroutine
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
-from geodns.compiler.diff import compare_maps
+from geodns.compiler.diff import Comparison, Move, ServiceMove, compare_maps
 from geodns.control import LONGEST_REASON, find_held
 from geodns.errors import ControlError
 from geodns.locate import open_side
@@ -281,6 +282,16 @@ def test_reload_and_scrape_are_the_desks(desk: FakeDesk) -> None:
     assert run(desk.control.reload(True, 0.1)) is desk.load_report
     assert desk.loads == [(True, 0.1)]
     assert run(desk.control.scrape()) == ("text/plain", f"geodns_publishes {desk.publishes}\n".encode())
+
+
+def test_a_dry_run_refuses_what_moves_too_much(desk: FakeDesk) -> None:
+    move = ServiceMove("www", 100, Fraction(12), (Move("ams", "nyc", 12),), (("NL", 12),))
+    desk.load_report = replace(desk.load_report, comparison=Comparison((move,), (), ()))
+    for dry_run, most, ok in ((True, 0.12, True), (True, 0.11, False), (True, None, True), (False, 0.11, True)):
+        assert run(desk.control.reload(dry_run, most)).ok is ok
+    report = run(desk.control.reload(True, 0.1))
+    assert report.summary == "would be refused: 12 % move in one service, at most 10 % may"
+    assert report.comparison is not None
 
 
 def test_what_is_served_compares_as_its_file_does(desk: FakeDesk, tmp_path: Path) -> None:

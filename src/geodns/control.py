@@ -11,6 +11,7 @@ import fnmatch
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from secrets import randbits
@@ -28,6 +29,7 @@ from .health.overrides import Kind, Override
 from .health.roster import Roster
 from .health.state import Health, MemberKey
 from .loading import LoadReport
+from .present import show_percent
 from .ranks import Ranks
 from .report import ConfigReport, DatabaseReport, Forecast, OverrideReport, PoolReport, ProberReport, Served, Status
 from .served import tell_served
@@ -183,8 +185,14 @@ class Control:
         return await in_thread(tell_served, self._desk.path, config, snapshot.maps, self._desk.images)
 
     async def reload(self, dry_run: bool, max_move: float | None) -> LoadReport:
-        """Read the configuration again; *max_move* (0..1) refuses where the worst service moves more."""
-        return await self._desk.load(dry_run=dry_run, max_move=max_move)
+        """Read the configuration again; *max_move* (0..1) refuses where the worst service moves more, in a dry run too."""
+        report = await self._desk.load(dry_run=dry_run, max_move=max_move)
+        if report.ok and dry_run and max_move is not None and report.comparison is not None:
+            worst = report.comparison.worst
+            if worst > max_move:
+                text = f"would be refused: {show_percent(worst)} move in one service, at most {show_percent(max_move)} may"
+                return replace(report, ok=False, summary=text)
+        return report
 
     async def override(
         self, target: str, kind: str, duration: float | None, reason: str, owner: str, dry_run: bool
