@@ -109,6 +109,7 @@ class Rounds(asyncio.Protocol):
             return
         self._schedule.watch(self._list, self._urgent, self._loop.time())
         self._list, self._urgent = [], []
+        self._repeated.clear()  # some of them may be gone
         gc.collect()
         gc.freeze()  # targets have no cycles: they go with their last reference, and need not be looked at again
         self._wake()
