@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geodns.health.state import Outcome, State, Verdict, combine, note, observe
+from geodns.health.state import Outcome, State, Verdict, combine, note, observe, take_back
 
 UP, DOWN, UNKNOWN = Verdict.UP, Verdict.DOWN, Verdict.UNKNOWN
 said = st.sampled_from(Verdict)
@@ -79,3 +81,12 @@ def test_all_checks_must_pass() -> None:
     assert combine([UP, UP]) is UP
     assert combine([UP, UNKNOWN, UP]) is UNKNOWN
     assert combine([UNKNOWN, UP, DOWN, UNKNOWN]) is DOWN
+
+
+@given(outcomes, outcomes, outcomes)
+def test_taken_back_the_verdict_is_as_before_and_the_facts_stay(one: Outcome, two: Outcome, three: Outcome) -> None:
+    before = observe(State(), one, 1, 1, 1.0)
+    after = observe(observe(before, two, 1, 1, 2.0), three, 1, 1, 3.0)
+    back = take_back(after, before)
+    assert (back.verdict, back.streak, back.since) == (before.verdict, before.streak, before.since)
+    assert replace(back, verdict=after.verdict, streak=after.streak, since=after.since) == after

@@ -74,8 +74,11 @@ class Conditions:
 
     def matched(self, pattern: Pattern) -> list[MemberKey]:
         """Those whom *pattern* names."""
-        pools = (members for pool, members in self._pools.items() if pattern.near(*pool))
-        return [member for members in pools for member in members if pattern.level(member)]
+        found: list[MemberKey] = []
+        for pool, members in self._pools.items():
+            if pattern.near(*pool):
+                found += members if pattern.whole else filter(pattern.level, members)
+        return found
 
     def affected(self, changed: Iterable[Override]) -> dict[MemberKey, None]:
         """Those whom any of *changed* names, each once."""

@@ -75,6 +75,11 @@ class Pattern:
     member: Part | None = None
     either: bool = False  # a word with a dot in it: `datacenter`, or else `member`
 
+    @property
+    def whole(self) -> bool:
+        """Does it name all of a pool that it is near to, or nobody of it?"""
+        return self.member is None
+
     def near(self, service: str, datacenter: str) -> bool:
         """Can it name anybody in this pool?"""
         if self.either:
@@ -179,6 +184,7 @@ class Standing:
             held[slot] = override, pattern
         self._held = tuple(held.values())
         self._near: dict[tuple[str, str], tuple[tuple[Override, Pattern], ...]] = {}
+        self._alike: dict[tuple[str, str], Forced] = {}  # pools whose members all have the same
 
     @property
     def overrides(self) -> tuple[Override, ...]:
@@ -208,13 +214,16 @@ class Standing:
     def forced(self, key: MemberKey) -> Forced:
         """What counts for the member *key*."""
         pool = key[:2]
+        if (alike := self._alike.get(pool)) is not None:
+            return alike
         near = self._near.get(pool)
         if near is None:
             near = self._near[pool] = tuple(one for one in self._held if one[1].near(*pool))
-        if not near:
-            return NOTHING
         found = [(level, override) for override, pattern in near if (level := pattern.level(key))]
-        return decide(found) if found else NOTHING
+        forced = decide(found) if found else NOTHING
+        if all(pattern.whole for _, pattern in near):
+            self._alike[pool] = forced
+        return forced
 
 
 def decide(found: Iterable[tuple[int, Override]]) -> Forced:

@@ -36,7 +36,7 @@ from .facts import MemberFacts, report_probe
 from .guard import Freeze, Guard, Thaw
 from .overrides import Override, Standing, parse_target
 from .shelf import Shelf
-from .state import Health, MemberKey, Outcome, Saved, State, Verdict, note, observe
+from .state import Health, MemberKey, Outcome, Saved, State, Verdict, note, observe, take_back
 from .targets import EMPTY, Plan, Target
 
 __all__ = ["Event", "MemberFacts", "Moment", "Roster"]  # where the daemon finds what it handles beside the roster
@@ -49,7 +49,11 @@ _JUMP = 5.0  # seconds between the clocks that are worth a line
 
 
 class Roster:
-    """The owner of states and overrides. See page 5 for the order of calls."""
+    """The owner of states and overrides. Page 5 of docs/design has the order of calls.
+
+    One thread calls what changes something. `held`, `matched`, `health_with`, `overrides` and what makes reports only read,
+    and may be called in another.
+    """
 
     def __init__(self, saved: Iterable[Saved], overrides: Iterable[Override], now: Moment) -> None:
         """*saved* and *overrides* are those of the run before. Raises ValueError for an override whose target is none."""
@@ -243,8 +247,8 @@ class Roster:
     def _take_back(self, change: Freeze) -> Iterator[Event]:
         for key, before in change.before.items():
             state = self._states[key]
-            if (state.verdict, state.streak) != (before.verdict, before.streak):
-                back = replace(state, verdict=before.verdict, streak=before.streak, since=before.since)
+            if state.streak != before.streak or state.verdict is not before.verdict:
+                back = take_back(state, before)
                 target = self._targets.get(key) or self._leaving[key]
                 yield from self._change(target, back, "taken back, this host cannot see")
 
@@ -367,7 +371,7 @@ class Roster:
 
     def member_facts(self, member: MemberKey) -> MemberFacts:
         """What was seen of *member*, what is forced on it, what counts."""
-        served = self._served
+        served = self._served  # once: it may be asked for in a thread
         drain, force = served.forced(member)
         condition = served.known.get(member)
         watched = served.plan.watched.get(member)
@@ -377,13 +381,16 @@ class Roster:
             drain="" if drain is None else drain.target,
             forced="" if force is None else force.target,
             weight=None if condition is None else condition.weight,
-            probes=self.probe_reports(member),
+            probes=self._report_probes(served.plan, member),
         )
 
     def probe_reports(self, member: MemberKey) -> tuple[ProbeReport, ...]:
         """One for each check of *member*, in their order."""
-        keys = self._served.plan.watched.get(member, ())
-        return tuple(report_probe(self._served.plan.targets[key], self._states[key]) for key in keys)
+        return self._report_probes(self._served.plan, member)
+
+    def _report_probes(self, plan: Plan, member: MemberKey) -> tuple[ProbeReport, ...]:
+        keys = plan.watched.get(member, ())
+        return tuple(report_probe(plan.targets[key], self._states.get(key) or State()) for key in keys)
 
     def override_reports(self) -> tuple[OverrideReport, ...]:
         """All overrides, and how many members each matches."""

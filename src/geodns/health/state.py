@@ -112,6 +112,23 @@ def note(state: State, outcome: Outcome, now: float, verdict: Verdict, streak: i
     )
 
 
+def take_back(state: State, before: State) -> State:
+    """The facts of *state* with the verdict of *before*. Written out, as `note`: thousands may have to go back at once."""
+    return State(
+        before.verdict,
+        before.streak,
+        before.since,
+        state.probed,
+        state.text,
+        state.failure,
+        state.seconds,
+        state.successes,
+        state.failures,
+        state.weight,
+        state.restored,
+    )
+
+
 def combine(verdicts: Iterable[Verdict]) -> Verdict:
     """What the checks of one member say together: all must pass. Without any check it is up."""
     worst = Verdict.UP
