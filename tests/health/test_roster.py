@@ -583,6 +583,20 @@ def test_blind_eyes_freeze_a_family_and_take_back_what_they_did() -> None:
     assert roster.frozen() == ()
 
 
+def test_thousands_that_fall_silent_turn_back_some_at_each_turn() -> None:
+    plan = make_plan({"www": ("web", {f"dc{d}": [f"10.{d}.{n >> 8}.{n & 255}" for n in range(1000)] for d in range(3)})})
+    roster = served(plan)
+    keys = list(plan.targets)
+    roster.observe([say(key, UP) for key in keys], at(1))
+    roster.observe([say(key, DOWN, seen=False) for key in keys[:-1]], at(2))
+    assert roster.frozen() != ()
+    assert len(roster.health()) == 2999 - 500
+    roster.observe([say(keys[0], UP), say(keys[-2], UP)], at(3))
+    for second in range(4, 10):
+        roster.tick(at(second))
+    assert roster.health() == {}
+
+
 def test_a_freeze_ends_at_its_limit() -> None:
     roster = served(settings=Settings(freeze_limit=60))
     for member in (AMS, NYC):

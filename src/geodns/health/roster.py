@@ -42,7 +42,7 @@ from .targets import EMPTY, Plan, Target
 __all__ = ["Event", "MemberFacts", "Moment", "Roster"]  # where the daemon finds what it handles beside the roster
 
 _SLICE = 200  # targets taken in between two yields
-_PORTION = 500  # states that go, or that are too old, at one tick
+_PORTION = 500  # states that go, that are too old or that turn back, at one turn
 _SILENCES = 3  # intervals without a result before a verdict can be too old, however short `stale_limit` is
 _TIDY = 60.0  # seconds between two looks for what is too old on the shelf
 _JUMP = 5.0  # seconds between the clocks that are worth a line
@@ -61,6 +61,7 @@ class Roster:
         self._heard: dict[str, float] = {}  # when the last result came, monotonic
         self._targets: dict[str, Target] = {}  # of what is served and what is expected
         self._leaving: dict[str, Target] = {}  # nobody needs them any more
+        self._returning: dict[str, State] = {}  # streaks that are to be taken back, to those of before
         self._shelf = Shelf(saved)
         self._untold = True  # none of the states of the run before was wanted so far, and nobody was told
         self._standing = Standing(overrides)
@@ -242,15 +243,26 @@ class Roster:
                 continue
             self._frozen[change.family] = now.wall
             events += self._take_back(change)
+        events += self._return_some()
         return events
 
     def _take_back(self, change: Freeze) -> Iterator[Event]:
+        """Whoever went down comes up at once. Streaks of the others only shorten a TTL: they follow, some at each turn."""
         for key, before in change.before.items():
-            state = self._states[key]
-            if state.streak != before.streak or state.verdict is not before.verdict:
-                back = take_back(state, before)
-                target = self._targets.get(key) or self._leaving[key]
-                yield from self._change(target, back, "taken back, this host cannot see")
+            if self._states[key].verdict is before.verdict:
+                self._returning[key] = before
+            else:
+                yield from self._turn_back(key, before)
+
+    def _return_some(self) -> Iterator[Event]:
+        for key in list(islice(self._returning, _PORTION)):
+            before, state = self._returning.pop(key), self._states.get(key)
+            if state is not None and state.verdict is before.verdict and state.streak > before.streak:
+                yield from self._turn_back(key, before)
+
+    def _turn_back(self, key: str, before: State) -> Iterable[Event]:
+        target = self._targets.get(key) or self._leaving[key]
+        return self._change(target, take_back(self._states[key], before), "taken back, this host cannot see")
 
     def tick(self, now: Moment) -> list[Event]:
         """Once a second: what time alone changes."""
