@@ -29,13 +29,14 @@ def test_a_beginning_is_judged_as_the_whole_is(octets: bytes) -> None:
 
 
 class FullListener(socket.socket):
-    """A listening socket of a process that has no file left, for a while."""
+    """A listening socket of a process that has no file left, until it is told otherwise."""
 
-    failures = 2
+    full = True
+    tries = 0
 
     def accept(self) -> Any:
-        if self.failures:
-            self.failures -= 1
+        self.tries += 1
+        if self.full:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         return super().accept()
 
@@ -43,7 +44,7 @@ class FullListener(socket.socket):
 def test_without_files_we_pause_and_go_on(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(accept, "PAUSE", 0.05)
 
-    async def accept_one() -> socket.socket:
+    async def accept_one() -> tuple[socket.socket, int]:
         loop = asyncio.get_running_loop()
         accepted: asyncio.Future[socket.socket] = loop.create_future()
         with FullListener() as listening:
@@ -52,12 +53,35 @@ def test_without_files_we_pause_and_go_on(monkeypatch: pytest.MonkeyPatch, caplo
             listening.setblocking(False)
             listener = accept.Listener(listening, accepted.set_result)
             listener.resume()
+            loop.call_later(0.12, setattr, listening, "full", False)
             with socket.create_connection(listening.getsockname()):
                 connection = await asyncio.wait_for(accepted, LIMIT)
             listener.close()
-            return connection
+            return connection, listening.tries
 
-    connection = asyncio.run(accept_one())
+    connection, tries = asyncio.run(accept_one())
     assert not connection.getblocking()
     connection.close()
-    assert len(caplog.records) == 2 and "Too many open files" in caplog.records[0].getMessage()
+    assert 3 <= tries <= 6, "one try a pause, not a busy loop; the last reading finds nothing more"
+    assert len(caplog.records) <= 3 and "Too many open files" in caplog.records[0].getMessage()
+
+
+def test_what_is_closed_while_it_pauses_stays_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accept, "PAUSE", 0.02)
+
+    async def close_early() -> int:
+        with FullListener() as listening:
+            listening.bind(("127.0.0.1", 0))
+            listening.listen()
+            listening.setblocking(False)
+            listener = accept.Listener(listening, socket.socket.close)
+            listener.resume()
+            with socket.create_connection(listening.getsockname()):
+                async with asyncio.timeout(LIMIT):
+                    while not listening.tries:
+                        await asyncio.sleep(0)
+                listener.close()
+                await asyncio.sleep(3 * accept.PAUSE)
+            return listening.tries
+
+    assert asyncio.run(close_early()) == 1

@@ -218,6 +218,13 @@ def test_a_large_body_is_refused_whatever_it_says_of_its_size(served: Served, si
     assert served.operations.asked == []
 
 
+def test_a_body_that_says_it_is_large_is_refused_before_it_comes(served: Served) -> None:
+    with served.connect() as client:
+        client.sendall(f"POST /api/v1/reload HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n".encode())
+        client.sendall(f"Content-Length: {MOST_BODY + 1}\r\n\r\n".encode())
+        assert client.recv(1 << 16).startswith(b"HTTP/1.1 413 ")
+
+
 def test_a_body_is_read_only_from_who_may(served: Served) -> None:
     began = time.monotonic()
     said = served.ask(b"POST /api/v1/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n")

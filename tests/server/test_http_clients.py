@@ -18,7 +18,7 @@ from tests.server.operations import FakeOperations
 from tests.server.served import LIMIT, Served, read_all, serving
 
 from geodns.server import http as serving_http
-from geodns.server.http_exchange import CHUNK, Bounds
+from geodns.server.http_exchange import CHUNK, MOST_TAKEN, Bounds
 
 TOKEN = "correct-horse-battery"
 QUICK = Bounds(clients=4, request=0.2, reply=0.2, finish=0.2)
@@ -113,6 +113,12 @@ def test_a_body_that_never_ends_is_closed_and_is_nobodys_mistake(tmp_path: Path,
             client.sendall(request.encode())
         assert served.operations.asked == []
     assert caplog.records == []
+
+
+def test_a_request_of_headers_has_an_end(served: Served) -> None:
+    """Each is short enough, and there are not too many of them."""
+    headers = "".join(f"A{number}: {'x' * 8000}\r\n" for number in range(1 + MOST_TAKEN // 8000))
+    assert served.ask(f"GET /healthz HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode()) == b""
 
 
 def test_who_does_not_take_the_reply_is_cut_off(tmp_path: Path) -> None:
@@ -300,6 +306,18 @@ def test_what_does_not_end_does_not_keep_us(tmp_path: Path) -> None:
         served.run(served.server.stop())
         assert time.monotonic() - began < 2
         assert [read_all(client) for client in clients] == [b""] * 3
+
+
+def test_who_does_not_take_the_reply_does_not_keep_us(tmp_path: Path) -> None:
+    with serving(tmp_path, bounds=Bounds(reply=60, finish=0.2)) as served, served.connect() as client:
+        served.operations.large = 20_000  # more than the kernel's buffers hold
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.sendall(b"GET /api/v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        wait_until(lambda: any(exchange._replying for exchange in list(served.server._open)))
+        began = time.monotonic()
+        served.run(served.server.stop())
+        assert time.monotonic() - began < 2
+        wait_until(lambda: not served.server._open)
 
 
 def test_a_server_that_was_never_started_stops() -> None:
