@@ -312,6 +312,33 @@ def test_a_full_disk_leaves_the_one_before_and_nothing_behind(site: Path, monkey
     assert build(site, None, files=open_kept(state_of(site) / FOLDER, site)).zones == first.zones
 
 
+@pytest.fixture
+def small_disk(site: Path) -> Iterator[Path]:
+    """The state directory on a file system of 128 KiB."""
+    state = state_of(site)
+    command = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(state)]
+    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    yield state
+    subprocess.run(["umount", str(state)], check=True)
+
+
+def test_a_disk_that_is_really_full_leaves_the_one_before(site: Path, small_disk: Path) -> None:
+    first = keep_now(site)
+    (site.parent / "zones" / "hosts.inc").write_text("".join(f"h{i} A 192.0.2.1\n" for i in range(10_000)))
+    outcome = compile_now(site)
+    assert lines_of(outcome) == [
+        f"{small_disk / FOLDER}: warning: this configuration cannot be kept as the last good one: No space left on device; "
+        "the one before stays"
+    ]
+    assert [path.name for path in small_disk.iterdir()] == [FOLDER]
+    assert build(site, None, files=open_kept(small_disk / FOLDER, site)).zones == first.zones
+    (site.parent / "zones" / "hosts.inc").write_text("c A 192.0.2.8\n")
+    outcome = compile_now(site)
+    assert isinstance(outcome, Handover)
+    assert outcome.staged is not None, "there is room for what is small"
+
+
 def test_more_than_may_be_held_is_not_staged(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("geodns.config.files.KEPT_MOST", 100)
     disk = Disk()

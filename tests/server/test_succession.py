@@ -6,14 +6,12 @@ import asyncio
 import json
 import os
 import pwd
-import select
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
@@ -23,6 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.server.adapters import PATIENCE, bound_to
+from tests.server.load import Load, free_ports
 
 from geodns.errors import StartError
 from geodns.server.channel import Channel, ChannelError
@@ -31,8 +30,6 @@ from geodns.server.listen import Bound, bind_all
 from geodns.server.succession import GREETING, Label, Labelled, Offer, claim_bound, label_bound, list_offer, take_over
 
 ROOT = Path(__file__).parents[2]
-RATE = 2000  # queries a second, sent whether or not they are answered
-SENDERS = 4
 QUERY = b"who are you now?"  # 16 octets: less than a header is no DNS
 
 
@@ -92,78 +89,6 @@ class Heir:
             self.end()
 
 
-class Load:
-    """Queries in open loop by UDP, each of its own words; what is answered, and by which process."""
-
-    def __init__(self) -> None:
-        (self.port,) = free_ports(1)
-        self.sent, self.answers = 0, Counter[int]()
-        self.twice: list[bytes] = []
-        self._waiting: set[bytes] = set()
-        self._stopped = threading.Event()
-        self._sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(SENDERS)]
-        for one in self._sockets:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-            one.bind(("127.0.0.1", 0))
-        self._threads = [threading.Thread(target=target) for target in (self._send, self._receive)]
-
-    def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
-
-    def _send(self) -> None:
-        began = time.monotonic()
-        while not self._stopped.is_set():
-            while self.sent < (time.monotonic() - began) * RATE:
-                query = b"query %d" % self.sent
-                self._waiting.add(query)
-                self._sockets[self.sent % SENDERS].sendto(query, ("127.0.0.1", self.port))
-                self.sent += 1
-            time.sleep(0.002)
-
-    def _receive(self) -> None:
-        quiet = 0.0
-        while (self._waiting and quiet < PATIENCE) or not self._stopped.is_set():
-            ready, _, _ = select.select(self._sockets, [], [], 0.1)
-            quiet = 0.0 if ready else quiet + 0.1
-            for one in ready:
-                query, _, pid = one.recv(100).partition(b" by ")
-                self.answers[int(pid)] += 1
-                try:
-                    self._waiting.remove(query)
-                except KeyError:
-                    self.twice.append(query)
-
-    def _stop(self) -> None:
-        self._stopped.set()
-        for thread in self._threads:
-            if thread.ident is not None:
-                thread.join()
-
-    def __enter__(self) -> Load:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop()
-        for one in self._sockets:
-            one.close()
-
-    def check(self) -> None:
-        """Stop; nothing was lost, nothing answered twice."""
-        self._stop()
-        assert self.sent
-        assert self._waiting == set(), f"{len(self._waiting)} of {self.sent} queries were lost"
-        assert self.twice == []
-        assert sum(self.answers.values()) == self.sent
-
-
-def free_ports(count: int) -> list[int]:
-    bound = bind_all([("127.0.0.1", 0)] * count)
-    for one in bound:
-        one.close()
-    return [one.port for one in bound]
-
-
 def ask_tcp(port: int) -> bytes:
     """Who answers a whole query on a connection of its own."""
     with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
@@ -214,7 +139,7 @@ def test_nothing_is_lost_from_daemon_to_daemon_under_load(tmp_path: Path) -> Non
             pids.append(old.pid)
             old = heir
         load.check()
-    assert set(load.answers) == {*pids, old.pid}
+    assert set(load.answers) == {b"%d" % pid for pid in (*pids, old.pid)}
 
 
 @pytest.mark.parametrize("fault", ["die", "die reading", "refuse"])
