@@ -222,6 +222,9 @@ def test_several_nodes_have_a_line_each_and_the_worst_status(
     assert told[node.url]["applied"] is True
     assert told[other.url] == {"error": '"www/nyc" is not drained by an override: nothing is'}
 
+    assert run(["undrain", "www/nyc", "--at", DEAD, "--at", other.url, "--token-file", token]) == UNREACHABLE
+    assert capsys.readouterr().out.count("failed: ") == 2
+
     assert run(["status", *pair]) == FINE
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line.startswith("http")] == [f"{node.url}:", f"{other.url}:"]

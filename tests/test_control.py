@@ -176,6 +176,7 @@ def test_a_drain_of_the_configuration_ends_there(tmp_path: Path) -> None:
     run(desk.control.end("www/*", ("drain",), "rob"))
     pools = run(desk.control.pools("192.0.2.11"))
     assert [member.drained for member in pools[0].members] == ["", "configuration", ""]
+    assert (pools[0].live_weight, pools[0].weight) == (4, 4)  # 3 and 1; the 2 of the drained one do not count
 
 
 def test_several_overrides_end_by_a_glob(desk: FakeDesk) -> None:

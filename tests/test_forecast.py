@@ -248,6 +248,33 @@ def test_everything_drained_names_the_pass(see: See) -> None:
     assert "www: nothing is up for 100 % of the addresses, members that are down answer (all_down)" in outlook.warnings
 
 
+def test_the_last_of_a_pool_that_was_weak_already_is_told(see: See) -> None:
+    outlook = see({WWW_NYC[0]: DOWN, WWW_AMS[0]: DOWN}, {**dict.fromkeys(WWW_AMS, DRAINED), WWW_NYC[0]: DOWN})
+    assert outlook.warnings[0] == "takes the last live member of www/ams out"
+    assert [(c.before, c.after) for c in outlook.pools] == [("live", "drained")]
+
+
+def test_who_is_served_by_a_worse_pass_already_is_no_news(see: See) -> None:
+    drained = dict.fromkeys([*WWW_AMS, *WWW_NYC, *WWW_SIN], DRAINED)
+    outlook = see(drained, {**drained, **dict.fromkeys(WWW_SIN, DOWN)})
+    assert [(c.datacenter, c.after) for c in outlook.pools] == [("sin", "dead")]
+    assert outlook.warnings == ()
+
+
+def test_services_that_differ_in_all_down_alone_are_told_apart(see: See) -> None:
+    gone = {("several", "ams", f"192.0.2.{i}"): DOWN for i in (20, 21, 22)} | {("shy", "ams", "192.0.2.60"): DOWN}
+    outlook = see({}, gone)
+    assert {(move.service, move.source, move.target) for move in outlook.moves} == {("shy", "ams", None)}
+    told = "several: nothing is up for 100 % of the addresses, members that are down answer (all_down)"
+    assert told in outlook.warnings
+    assert "shy: nothing is up for 100 % of the addresses, all_down decides" in outlook.warnings
+
+
+def test_the_horizon_is_the_highest_ttl_of_all(see: See) -> None:
+    assert see({}, {WWW_AMS[0]: DRAINED, ("shy", "ams", "192.0.2.60"): DRAINED}).horizon == 60
+    assert see({}, {("shy", "ams", "192.0.2.60"): DRAINED}).horizon == 30
+
+
 def test_going_back_warns_of_nothing(see: See) -> None:
     outlook = see(dict.fromkeys([*WWW_AMS, *WWW_NYC], DRAINED), {})
     assert outlook.warnings == ()
