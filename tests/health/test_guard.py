@@ -34,11 +34,12 @@ class World:
             self.guard.add(key, one, self.now)
 
     def say(self, *said: tuple[int, str], thoroughly: bool = False) -> list[Freeze | Thaw]:
-        """The n-th target said "up", "silent" or "refused"; the states follow as the roster would have them."""
+        """The n-th target said "up", "silent", "refused" or "unable" (to look); its state follows as in the roster."""
         keys = list(self.targets)
         for number, word in said:
             key = keys[number]
-            outcome = Outcome(key, UP if word == "up" else DOWN, word != "silent", word, 0.1)
+            verdict = {"up": UP, "unable": UNKNOWN}.get(word, DOWN)
+            outcome = Outcome(key, verdict, word not in ("silent", "unable"), word, 0.1)
             state, check = self.states[key], self.targets[key].check
             if self.guard.hear(state, outcome, self.now):
                 self.states[key] = observe(state, outcome, check.rise, check.fall, self.now)
@@ -128,6 +129,19 @@ def test_nobody_who_was_down_or_unknown_counts() -> None:
     (freeze,) = world.say((0, "silent"), (1, "silent"))
     assert isinstance(freeze, Freeze)
     assert freeze.up == 2
+
+
+def test_who_is_unable_to_look_did_not_fall_silent() -> None:
+    """`icmp` without permission, a `ca` file that cannot be read: that is no blindness, and the member is unknown."""
+    world = World(sites(*V4[:3]))
+    assert world.say((0, "unable"), (1, "unable"), (2, "unable"), thoroughly=True) == []
+    assert world.verdicts() == ["unknown"] * 3
+    world = World(sites(*V4))
+    world.say((0, "silent"), (1, "silent"))
+    assert world.say((1, "unable")) == []
+    assert kinds(world.say((2, "silent"))) == ["Freeze IPv4"], "two of three that are up"
+    assert world.verdicts() == ["up", "unknown", "up", "up"], "who became unknown meanwhile is not taken back"
+    assert world.say((0, "unable"), (2, "unable"), thoroughly=True) == [], "it is no reply either"
 
 
 def test_falling_silent_one_interval_after_another_is_no_blindness() -> None:
@@ -299,7 +313,7 @@ def test_ten_thousand_that_fall_silent_are_judged_a_few_times_only() -> None:
 @settings(deadline=None)
 @given(
     st.lists(
-        st.lists(st.tuples(st.integers(0, 4), st.sampled_from(("up", "silent", "refused"))), max_size=5),
+        st.lists(st.tuples(st.integers(0, 4), st.sampled_from(("up", "silent", "silent", "refused", "unable"))), max_size=5),
         min_size=1,
         max_size=25,
     ),
@@ -320,5 +334,5 @@ def test_never_a_verdict_lost_while_frozen(turns: list[list[tuple[int, str]]], d
                 assert held >= set(change.before)
         if frozen_since is not None:
             assert world.now - frozen_since < 20.0
-            assert all(world.states[key].verdict is UP for key in held)
+            assert all(world.states[key].verdict is not DOWN for key in held)
         world.now += 3.0

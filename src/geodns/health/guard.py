@@ -111,10 +111,10 @@ class Guard:
         if watch is None:
             return True
         watch.last = mono
-        if outcome.seen or outcome.verdict is Verdict.UP:
-            if watch.silent:
-                watch.silent = False
-                self._settle(outcome.key, watch)
+        if outcome.verdict is Verdict.UNKNOWN:  # it could not look: neither a reply nor its absence
+            self._end_silence(outcome.key, watch)
+        elif outcome.seen or outcome.verdict is Verdict.UP:
+            self._end_silence(outcome.key, watch)
             for name in watch.families:
                 family = self._families[name]
                 if outcome.key in family.lost:
@@ -131,6 +131,11 @@ class Guard:
             for name in watch.families:
                 self._families[name].silent.add(key)
         watch.silent = True
+
+    def _end_silence(self, key: str, watch: _Watch) -> None:
+        if watch.silent:
+            watch.silent = False
+            self._settle(key, watch)
 
     def _settle(self, key: str, watch: _Watch) -> None:
         """That it fell silent says nothing any more of our eyes: it gave a reply, or it was too long ago."""
