@@ -134,6 +134,7 @@ def test_always_the_forecast_is_what_the_pools_become(desk: FakeDesk, seed: int)
 def test_without_duration_it_says_how_it_ends(desk: FakeDesk) -> None:
     assert "no --for: lasts until `geodns undrain www/ams`" in drain(desk, "www/ams", duration=None).warnings
     assert "no --for: lasts until `geodns force clear nyc`" in drain(desk, "nyc", "down", None).warnings
+    assert not any("--for" in warning for warning in drain(desk, "sin", duration=60.0).warnings)
 
 
 def test_what_an_override_takes_the_place_of_is_told(desk: FakeDesk) -> None:
