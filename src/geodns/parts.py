@@ -44,7 +44,7 @@ class Parts:
     """Everything that a daemon is made of but its sockets, which `open_adapters` is given."""
 
     def __init__(self, path: Path, server: Server, state: Path | None, flips: Flips) -> None:
-        self.path, self.server, self.state, self.flips = path, server, state, flips
+        self.path, self.server, self.state, self.flips = path.absolute(), server, state, flips
         self.images = find_images(state, os.environ)
         self.settings = make_settings(server)
         self.loader = Loader(path, server, state, self.images, flips)
