@@ -117,7 +117,8 @@ def all_zones(draw: st.DrawFn) -> Zones:
                 cuts[owner] = Cut(owner, Rrset(NS, (write_tail(NS, 60, b"\x02ns" + owner),)), None, glue[: len(cuts) + 1])
         names.update(grow(zone, rrsets, cuts, used))
     deepest = max(map(count_labels, names))
-    return Zones(names, (parent, child), services, pools, deepest, MAPS_SHAPE, SHAPE)
+    texts = draw(st.dictionaries(st.tuples(st.integers(0, 65535), st.binary(max_size=9)), st.text('a ."~', max_size=9)))
+    return Zones(names, (parent, child), services, pools, deepest, MAPS_SHAPE, SHAPE, texts)
 
 
 @settings(deadline=None)
@@ -127,6 +128,13 @@ def test_always_reads_back_what_was_written(zones: Zones) -> None:
     assert found == zones
     assert all(node.zone is found.zones[node.zone.number] for node in found.names.values())
     assert write_zones(found) == write_zones(zones)
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\r", "\t", "\x7f", "ä"])
+def test_a_text_that_is_not_one_line_is_refused(text: str) -> None:
+    """PowerDNS would take what follows for the answer to its next question."""
+    with pytest.raises(ImageError, match="unsound"):
+        read(write_zones(Zones({}, (), (), (), 0, MAPS_SHAPE, SHAPE, {(29, b"x"): text})))
 
 
 def test_nothing_at_all() -> None:

@@ -26,6 +26,7 @@ from .image_zones_read import (
     RRSET,
     SERVICE,
     SERVICE_NONE,
+    TEXT,
     TYPE_BITS,
     ZONE,
     read_zones,
@@ -93,6 +94,7 @@ def write_zones(zones: Zones) -> bytes:
     nodes, cuts, glue = _write_nodes(zones, blob, rrsets)
     services, pool_of, datacenter_keys = _write_services(zones, blob, rrsets)
     pools, members = _write_pools(zones, blob)
+    texts = _write_texts(zones, blob)
     parts: dict[str, bytes | bytearray | memoryview] = {
         "about": about,
         "nodes": nodes,
@@ -106,6 +108,7 @@ def write_zones(zones: Zones) -> bytes:
         "members": members,
         "rrsets": rrsets.octets,
         "blob": b"".join(blob.parts),
+        "texts": texts,
     }
     sections = [(i, struct.calcsize("=" + form), parts[label]) for i, (label, form) in ZONES_SECTIONS.items()]
     return write_block(Kind.ZONES, zones.shape, sections)
@@ -191,3 +194,10 @@ def _write_pools(zones: Zones, blob: _Blob) -> tuple[bytearray, bytearray]:
         names = (*blob.put_text(plan.service), *blob.put_text(plan.datacenter))
         pools += POOL.pack(*names, first, len(plan.members), plan.up_threshold, plan.ttl_min, plan.ttl_max)
     return pools, members
+
+
+def _write_texts(zones: Zones, blob: _Blob) -> bytearray:
+    octets = bytearray()
+    for (rtype, rdata), text in sorted(zones.texts.items()):
+        octets += TEXT.pack(rtype, *blob.put(rdata), *blob.put_text(text))
+    return octets

@@ -38,6 +38,7 @@ GLUE = struct.Struct("=IIII")  # owner, length, tails, length
 SERVICE = struct.Struct("=IIIIIIIIIIIQ")
 POOL = struct.Struct("=IIIIIIIII")  # service, length, datacenter, length, first member, count, threshold, TTL min, max
 MEMBER = struct.Struct("=IIHHHHIIQ")  # rdata, text, type, their lengths, weight, drained, 0, sticky key
+TEXT = struct.Struct("=IIIII")  # type, rdata, its length, text, its length
 ZONES_SECTIONS.update(
     {
         1: ("about", "B"),  # JSON: the shape of the maps
@@ -52,6 +53,7 @@ ZONES_SECTIONS.update(
         10: ("pools", POOL.format.lstrip("=")),
         11: ("members", MEMBER.format.lstrip("=")),
         12: ("blob", "B"),  # names, tails, texts
+        13: ("texts", TEXT.format.lstrip("=")),
     }
 )
 _T = TypeVar("_T")
@@ -99,7 +101,8 @@ def _read(block: Block) -> Generator[None, None, Zones]:
     parts = _Parts(blob, rrsets, zones, cuts, services)
     names, deepest = yield from _read_nodes(sections["nodes"], parts)
     yield from _check_names(names, zones)
-    return Zones(names, tuple(zones), tuple(services), tuple(pools), deepest, maps_shape, block.shape)
+    texts = yield from _read_texts(sections["texts"], blob)
+    return Zones(names, tuple(zones), tuple(services), tuple(pools), deepest, maps_shape, block.shape, texts)
 
 
 def _piece(blob: bytes, at: int, length: int) -> bytes:
@@ -287,6 +290,18 @@ def _read_nodes(section: memoryview, parts: _Parts) -> Generator[None, None, tup
     if len(names) != len(nodes):
         raise ValueError("a name stands twice")
     return names, deepest
+
+
+def _read_texts(section: memoryview, blob: bytes) -> Generator[None, None, dict[tuple[int, bytes], str]]:
+    texts: dict[tuple[int, bytes], str] = {}
+    for i, (rtype, at, length, text_at, text_length) in enumerate(TEXT.iter_unpack(section)):
+        text = _piece(blob, text_at, text_length).decode("ascii")
+        if not text.isprintable():  # PowerDNS reads lines: one octet more could be an answer to the next question
+            raise ValueError(f"a text of type {rtype} that is not one line")
+        texts[rtype, _piece(blob, at, length)] = text
+        if i % _SLICE == 0:
+            yield
+    return texts
 
 
 def _check_links(node: Node) -> None:

@@ -12,7 +12,7 @@ Numbers: a datacenter is its index in `Maps.datacenters`, a table its index in `
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .errors import ImageError
 
@@ -172,6 +172,8 @@ class Zones:
     deepest: int  # most labels of any name, the root not counted: bounds the probes of a miss
     maps_shape: bytes  # must equal Maps.shape
     shape: bytes  # digest of the naming of pools; must equal Choices.shape
+    # Presentation form by type and rdata, for PowerDNS: of types that `wire.rdata_text` leaves to others. Most often empty.
+    texts: Mapping[tuple[int, bytes], str] = field(default_factory=dict)
 
 
 # Pool.rank: which of the four passes takes it; lower is better.

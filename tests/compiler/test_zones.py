@@ -410,3 +410,22 @@ def test_never_a_service_that_answers_cnames_beside_data_or_a_cname_beside_anyth
             assert {NS, SOA} <= node.rrsets.keys() and node.cut is None
         elif node.cut is None:
             assert NS not in node.rrsets and SOA not in node.rrsets
+
+
+def test_what_the_data_plane_cannot_write_for_powerdns_comes_as_text() -> None:
+    """Types that PowerDNS parses and `wire.rdata_text` leaves out, and no others; also where PowerDNS need not know them."""
+    zones = compile_right(
+        """
+zones:
+  example.com:
+    ns: [ns1.example.net.]
+    records:
+      here: {LOC: ["52 22 23 N 4 53 32 E 0m"], APL: ["1:10.0.0.0/8 !1:10.1.0.0/16"], TXT: [x], TYPE65300: ['\\# 1 00']}
+      there: {LOC: ["52 22 23 N 4 53 32 E 0m"], HIP: ["2 200100107B1A74DF365639CC39F1D578 AwEAAbdx"]}
+"""
+    )
+    assert {(rtype, text) for (rtype, _), text in zones.texts.items()} == {
+        (29, "52 22 23.000 N 4 53 32.000 E 0.00m"),
+        (42, "1:10.0.0.0/8 !1:10.1.0.0/16"),
+    }
+    assert zones.texts[29, rdata_at(zones, "here.example.com.", 29)[0]].startswith("52 ")

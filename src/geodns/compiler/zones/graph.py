@@ -8,8 +8,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+
 from ...snapshot import Cut, Node, PoolPlan, Rrset, Service, Zone, Zones
 from ...wire.name import count_labels
+from ...wire.rdata import rdata_of
+from ...wire.rdata_text import TEXTS_WANTED
 from .drafts import Draft
 from .records import ADDRESS_TYPES, CNAME, DNAME, DS, NS, SOA, WILDCARD, Record
 from .view import View, find_cut, find_glue, find_parent, find_records, find_zone, kept_at_cut, served
@@ -27,7 +33,19 @@ def build_graph(view: View, services: tuple[Service, ...], pools: tuple[PoolPlan
         draft = view.drafts[zone.apex]
         names.update(_build_nodes(view, draft, zone, by_name))
     deepest = max((count_labels(name) for name in names), default=0)
-    return Zones(names, tuple(zones.values()), services, pools, deepest, maps_shape, shape_pools(pools))
+    texts = write_texts(rrset for node in names.values() for rrset in node.rrsets.values())
+    return Zones(names, tuple(zones.values()), services, pools, deepest, maps_shape, shape_pools(pools), texts)
+
+
+def write_texts(rrsets: Iterable[Rrset]) -> dict[tuple[int, bytes], str]:
+    """Presentation form, by type and rdata, of what stands in *rrsets* and the data plane cannot write for PowerDNS."""
+    texts = {}
+    for rrset in rrsets:
+        if rrset.rtype in TEXTS_WANTED:
+            rtype = dns.rdatatype.RdataType.make(rrset.rtype)
+            for rdata in map(rdata_of, rrset.tails):
+                texts[rrset.rtype, rdata] = dns.rdata.from_wire(dns.rdataclass.IN, rtype, rdata, 0, len(rdata)).to_text()
+    return texts
 
 
 def shape_pools(pools: Iterable[PoolPlan]) -> bytes:
