@@ -43,6 +43,8 @@ def test_every_metric_says_what_it_counts() -> None:
         (metrics.RECEIVE_FAILURES, "geodns_receive_failures_total", ""),
         (metrics.TCP_CONNECTIONS, "geodns_tcp_connections_total", ""),
         (metrics.TCP_CLOSED, "geodns_tcp_closed_total", ""),
+        (metrics.BACKEND_CONNECTIONS, "geodns_backend_connections_total", ""),
+        (metrics.BACKEND_CLOSED, "geodns_backend_closed_total", ""),
     ],
 )
 def test_single_slots_stand_in_the_order_of_the_table(slot: int, name: str, value: str) -> None:
@@ -52,7 +54,8 @@ def test_single_slots_stand_in_the_order_of_the_table(slot: int, name: str, valu
 def test_the_parts_of_a_tally_follow_each_other() -> None:
     """No two counters share a slot, and none is left over."""
     assert sum(len(metric.values) for metric in metrics.METRICS) == metrics.LATENCY
-    assert metrics.LATENCY + 2 * metrics.LATENCY_STEP == NO_ZONE
+    assert metrics.LATENCY + 2 * metrics.LATENCY_STEP == metrics.BACKEND
+    assert metrics.BACKEND + 2 * 4 == NO_ZONE
     assert NO_ZONE + BLOCK == ZONES
     assert ZONES + NAMED_ZONES * BLOCK == OTHER_ZONES
     assert OTHER_ZONES + BLOCK == POOLS

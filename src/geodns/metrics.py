@@ -21,6 +21,9 @@ TRANSPORTS = ("udp", "tcp")
 FAMILIES = ("A", "AAAA", "other")  # what was asked for
 SUBNETS = ("none", "unused", "used")  # no client subnet; one that was not believed or asks for privacy; one that was used
 RCODES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "BADVERS")
+BACKEND_PROTOCOLS = ("pipe", "remote")  # how PowerDNS asks
+# What it was told: records, that nothing stands there, that the lookup failed; or nobody could read its line.
+BACKEND_OUTCOMES = ("records", "nothing", "failed", "misread")
 NAMED_ZONES = 200  # zones that are counted each by itself; with 10,000 a scrape would be 180,000 lines
 KEPT_NAMES = 10_000  # names of which counts are kept although nothing has them now: a reload may bring them back
 
@@ -44,19 +47,27 @@ METRICS = (
     Metric("geodns_receive_failures_total", "Errors from the kernel while queries were received."),
     Metric("geodns_tcp_connections_total", "TCP connections that were accepted."),
     Metric("geodns_tcp_closed_total", "TCP connections that geodns closed: idle, over a limit, or not speaking DNS."),
+    Metric("geodns_backend_connections_total", "Connections of PowerDNS that were accepted."),
+    Metric("geodns_backend_closed_total", "Connections of PowerDNS that geodns closed: over the limit, or not reading."),
 )  # fmt: skip
 
-TRUNCATED, DROPPED_SHORT, DROPPED_RESPONSE, INTERNAL_ERRORS, SEND_FAILURES, RECEIVE_FAILURES, TCP_CONNECTIONS, TCP_CLOSED = (
-    range(8)
-)  # in the order of METRICS and of their values
+(
+    TRUNCATED, DROPPED_SHORT, DROPPED_RESPONSE, INTERNAL_ERRORS, SEND_FAILURES, RECEIVE_FAILURES,
+    TCP_CONNECTIONS, TCP_CLOSED, BACKEND_CONNECTIONS, BACKEND_CLOSED,
+) = range(10)  # in the order of METRICS and of their values  # fmt: skip
 
 # Two histograms, by transport: LATENCY + LATENCY_STEP * transport + bucket, then the sum of nanoseconds. Bucket b has what
 # took less than 2**(b + LATENCY_SHIFT) ns, that is 8.2 us in bucket 0 and 1.07 s in the last but one; the last has the rest.
-LATENCY = 8
+LATENCY = 10
 LATENCY_SHIFT = 13
 LATENCY_BUCKETS = 19
 LATENCY_SUM = LATENCY_BUCKETS
 LATENCY_STEP = LATENCY_BUCKETS + 1
+
+# Lookups of PowerDNS: BACKEND + len(BACKEND_OUTCOMES) * protocol + outcome.
+BACKEND = LATENCY + len(TRANSPORTS) * LATENCY_STEP
+PIPE, REMOTE = range(len(BACKEND_PROTOCOLS))
+LOOKUP_RECORDS, LOOKUP_NOTHING, LOOKUP_FAILED, LOOKUP_MISREAD = range(len(BACKEND_OUTCOMES))
 
 # Blocks: NO_ZONE, ZONES + BLOCK * number or OTHER_ZONES, plus TRANSPORT_STEP * transport + FAMILY_STEP * family +
 # SUBNET_STEP * subnet + rcode, the numbers as in the tuples above.
@@ -64,7 +75,7 @@ SUBNET_STEP = len(RCODES)
 FAMILY_STEP = len(SUBNETS) * SUBNET_STEP
 TRANSPORT_STEP = len(FAMILIES) * FAMILY_STEP
 BLOCK = len(TRANSPORTS) * TRANSPORT_STEP
-NO_ZONE = LATENCY + len(TRANSPORTS) * LATENCY_STEP  # refused, or not understood
+NO_ZONE = BACKEND + len(BACKEND_PROTOCOLS) * len(BACKEND_OUTCOMES)  # refused, or not understood
 ZONES = NO_ZONE + BLOCK
 OTHER_ZONES = ZONES + NAMED_ZONES * BLOCK
 POOLS = OTHER_ZONES + BLOCK  # POOLS + number

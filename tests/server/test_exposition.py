@@ -111,15 +111,25 @@ def test_single_counters_and_what_is_open() -> None:
     counters = counting()
     for slot in range(metrics.LATENCY):
         counters.tally[slot] = slot + 1
-    sources = Sources(status(), counters, (), (("127.0.0.1:53", 9),), 5, (100, 4))
+    sources = Sources(status(), counters, (), (("127.0.0.1:53", 9),), 5, (100, 4), 7)
     names = [(metric.name, value, metric.label) for metric in metrics.METRICS for value in metric.values]
     for slot, (name, value, label) in enumerate(names):
         assert one(sources, name, **({label: value} if label else {})) == slot + 1
     assert one(sources, "geodns_socket_drops_total", listen="127.0.0.1:53") == 9
     assert one(sources, "geodns_tcp_clients") == 5
+    assert one(sources, "geodns_backend_clients") == 7
     assert one(sources, "geodns_query_log_lines_total") == 100
     assert one(sources, "geodns_query_log_dropped_total") == 4
     assert one(Sources(status(), counters), "geodns_query_log_lines_total") is None, "there is no query log"
+
+
+def test_lookups_of_powerdns_by_protocol_and_outcome() -> None:
+    counters = counting()
+    for i in range(8):
+        counters.tally[metrics.BACKEND + i] = i + 1
+    found = those(Sources(status(), counters), "geodns_backend_lookups_total", "protocol", "outcome")
+    outcomes = ("records", "nothing", "failed", "misread")
+    assert found == dict(zip([(p, o) for p in ("pipe", "remote") for o in outcomes], range(1, 9), strict=True))
 
 
 def test_latency_is_a_histogram_in_seconds() -> None:

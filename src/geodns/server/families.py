@@ -13,6 +13,9 @@ from itertools import accumulate, product
 from operator import add
 
 from ..metrics import (
+    BACKEND,
+    BACKEND_OUTCOMES,
+    BACKEND_PROTOCOLS,
     BLOCK,
     FAMILIES,
     FAMILY_STEP,
@@ -49,6 +52,7 @@ class Sources:
     drops: tuple[tuple[str, int], ...] = ()  # a listen address, and how many queries the kernel threw away there
     tcp_clients: int = 0
     log: tuple[int, int] | None = None  # lines of the query log that were written, and dropped; None: there is none
+    backend_clients: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +166,11 @@ def _fixed_families() -> Iterator[Family]:
         first += len(metric.values)
 
 
+def read_lookups(reading: Reading) -> Iterator[Row]:
+    for i, labels in enumerate(product(BACKEND_PROTOCOLS, BACKEND_OUTCOMES)):
+        yield "", labels, reading.sums.fixed[BACKEND + i]
+
+
 def _read_log(index: int) -> Callable[[Reading], Iterator[Row]]:
     def read(reading: Reading) -> Iterator[Row]:
         if reading.sources.log is not None:
@@ -184,6 +193,10 @@ TRAFFIC = (
            ("listen",), lambda reading: (("", (listen,), count) for listen, count in reading.sources.drops)),
     Family("geodns_tcp_clients", "gauge", "TCP connections that are open.", (),
            lambda reading: one(reading.sources.tcp_clients)),
+    Family("geodns_backend_lookups_total", "counter", "Lookups of PowerDNS; one query of a client takes one or more.",
+           ("protocol", "outcome"), read_lookups),
+    Family("geodns_backend_clients", "gauge", "Connections of PowerDNS that are open.", (),
+           lambda reading: one(reading.sources.backend_clients)),
     Family("geodns_query_log_lines_total", "counter", "Queries written to the query log; only where there is one.", (),
            _read_log(0)),
     Family("geodns_query_log_dropped_total", "counter", "Sampled queries that are missing in the query log.", (),
