@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from .server.listen import Bound, bind_all, drop_privileges, raise_file_limit
 from .server.readiness import notify, notify_reloading
 from .server.succession import Inheritance, Label, Labelled, Offer, claim_bound, label_bound, list_offer, take_over
 from .state_lock import inherit_lock, lock_state
+from .threads import in_thread
 from .tokens import read_token
 from .watch import watch_files
 
@@ -176,13 +178,10 @@ class Daemon:
         if parts.query_log is not None:
             await parts.query_log.start()
         parts.flips.start(keep=not self._sockets.predecessor)
-        doors = self._sockets.doors
-        if self._sockets.predecessor or doors.http is not None or doors.control is not None:
-            self._make_http(token)  # before we hold any socket of a predecessor: it takes long
-        if not self._sockets.predecessor:
-            await self._open_doors(doors)
+        doors = self._spawn(self._open_doors(token))
         if not (await parts.loader.start(strict=self._strict)).ok:
             return 1
+        await doors
         if self._sockets.predecessor:
             await self._take_over()
         else:
@@ -228,15 +227,14 @@ class Daemon:
             _log.warning("%s", token.warning)
         return token.text
 
-    def _make_http(self, token: str | None) -> None:
-        """The server behind both doors; it does not listen yet."""
-        from .server.http import HttpServer  # noqa: PLC0415 - aiohttp is slow to import, and a bare name server needs none
-
-        self._http = HttpServer(self._parts.control, token, self._offer.answer)
-
-    async def _open_doors(self, doors: Doors) -> None:
-        """Serve HTTP and the control socket."""
-        if self._http is not None:
+    async def _open_doors(self, token: str | None) -> None:
+        """HTTP and the control socket: served while the first load is at work; but a predecessor's are not ours yet."""
+        doors = self._sockets.doors
+        if not self._sockets.predecessor and doors.http is None and doors.control is None:
+            return
+        http = await in_thread(import_module, "geodns.server.http")  # aiohttp, which a bare name server does not need
+        self._http = http.HttpServer(self._parts.control, token, self._offer.answer)
+        if not self._sockets.predecessor:
             await self._http.start(doors.http, doors.control)
 
     async def _close(self) -> None:
@@ -266,7 +264,8 @@ class Daemon:
         try:
             bound = self._claim(inheritance)
             await self._answer(bound)
-            await self._open_doors(self._sockets.doors)
+            if self._http is not None:
+                await self._http.start(self._sockets.doors.http, self._sockets.doors.control)
             lock = inheritance.claim_lock()
             await inheritance.confirm()
         except BaseException:
