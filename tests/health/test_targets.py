@@ -61,7 +61,7 @@ def test_where_a_probe_goes(check: Any, member: Any, where: str) -> None:
 def test_the_same_probe_is_made_once_and_speaks_for_all() -> None:
     services = {
         "www": {"check": "a", "pools": {"ams": ["192.0.2.1"], "nyc": ["192.0.2.2"]}},
-        "api": {"check": ["b", "a"], "pools": {"nyc": ["192.0.2.1"]}},
+        "api": {"check": ["a", "b"], "pools": {"nyc": ["192.0.2.1"]}},
     }
     plan = build_targets(make_config({"a": HTTP, "b": HTTP}, services))
     assert sorted((target.host, target.datacenters) for target in plan.targets.values()) == [
