@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.world import write_world
 
-from geodns.compiler import opening
+from geodns.compiler import images
 from geodns.compiler.build import build
 from geodns.compiler.last_good import FOLDER, MANIFEST, keep, stage
 from geodns.compiler.opening import open_server
@@ -78,7 +78,7 @@ def test_strict_takes_nothing_but_the_file(site: Path) -> None:
 
 def test_without_a_last_good_one_the_complaints_are_all(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(site, BROKEN)
-    monkeypatch.setattr(opening, "USUAL_STATE", site.parent / "none")
+    monkeypatch.setattr(images, "USUAL_STATE", site.parent / "none")
     with pytest.raises(ConfigError) as caught:
         open_server(site, {}, strict=False)
     assert {complaint.place.file for complaint in caught.value.complaints} == {str(site)}
@@ -86,7 +86,7 @@ def test_without_a_last_good_one_the_complaints_are_all(site: Path, monkeypatch:
 
 def test_the_usual_place_is_looked_in_where_systemd_names_none(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(site, BROKEN)
-    monkeypatch.setattr(opening, "USUAL_STATE", site.parent / "state")
+    monkeypatch.setattr(images, "USUAL_STATE", site.parent / "state")
     assert open_server(site, {}, strict=False).broken
 
 

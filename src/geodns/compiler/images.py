@@ -25,15 +25,19 @@ def find_state(server: Server, environ: Mapping[str, str]) -> tuple[Path | None,
     The order is: what was written down, `$STATE_DIRECTORY` (systemd sets it), /var/lib/geodns. Raises StartError when
     the one written down cannot be had; the others are only missed.
     """
+    folder = name_state(server, environ)
     if server.state is not None:
-        if problem := _claim(server.state, make=True):
-            raise StartError(f"server.state: {server.state}: {problem}")
-        return server.state, ""
-    given = environ.get("STATE_DIRECTORY", "").split(":")[0]
-    folder = Path(given) if given else USUAL_STATE
-    if problem := _claim(folder, make=bool(given)):
+        if problem := _claim(folder, make=True):
+            raise StartError(f"server.state: {folder}: {problem}")
+        return folder, ""
+    if problem := _claim(folder, make=bool(environ.get("STATE_DIRECTORY"))):
         return None, f"no state directory: {folder}: {problem}; nothing is remembered over a restart (set server.state)"
     return folder, ""
+
+
+def name_state(server: Server, environ: Mapping[str, str]) -> Path:
+    """Where the state directory is, or would be; nothing is looked at."""
+    return server.state or Path(environ.get("STATE_DIRECTORY", "").split(":")[0] or USUAL_STATE)
 
 
 def find_images(state: Path | None, environ: Mapping[str, str]) -> Path | None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from ..config.load import DEFAULT_FILES, find_config, load_server
 from ..config.model import Server
-from ..config.model_server import USUAL_STATE
 from ..errors import Complaint, ConfigError, Place, Severity
+from .images import name_state
 from .last_good import Kept, find, open_kept
 
 
@@ -44,7 +44,7 @@ def open_server(given: Path | None, environ: Mapping[str, str], *, strict: bool)
         if strict:
             raise
         broken = error.complaints
-    folder = find(Path(environ.get("STATE_DIRECTORY", "").split(":")[0] or USUAL_STATE))
+    folder = find(name_state(Server(), environ))
     if folder is None:
         raise ConfigError(broken)
     try:
