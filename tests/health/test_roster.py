@@ -314,6 +314,16 @@ def test_overrides_begin_end_and_expire_with_a_line_each() -> None:
     assert roster.health() == {}
 
 
+def test_what_ended_while_nobody_was_here_is_in_no_answer_and_is_told_once() -> None:
+    roster = Roster((), [put("ams", "drain", WALL - 7200, WALL - 3600), put("nyc", "drain")], at(0))
+    assert [one.target for one in roster.overrides] == ["nyc"]
+    roster.expect(TWO, SETTINGS, at(0))
+    roster.observe([say(key, UP) for key in TWO.targets], at(0))
+    assert roster.expected_health() == {NYC: Condition(drained=True)}
+    assert texts(roster.adopt(TWO, SETTINGS, at(0))) == ["drain ams of alice: its time is over after 2 h"]
+    assert roster.adopt(TWO, SETTINGS, at(1)) == []
+
+
 def test_an_override_that_matches_nothing_any_more_is_kept_and_says_so_once() -> None:
     other = make_plan({"www": ("web", {"lon": ["192.0.2.1"]})})
     roster = served(overrides=[put("ams", "drain")])

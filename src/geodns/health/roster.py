@@ -64,7 +64,10 @@ class Roster:
         self._returning: dict[str, State] = {}  # streaks that are to be taken back, to those of before
         self._shelf = Shelf(saved)
         self._untold = True  # none of the states of the run before was wanted so far, and nobody was told
-        self._standing = Standing(overrides)
+        standing = Standing(overrides)
+        over = standing.over(now.wall)  # while nobody was here: the first answer knows it already
+        self._standing = standing.without(over)
+        self._news = [tell_ended(one, now.wall, expired=True) for one in over]  # to be told at the next occasion
         self._settings = Settings()
         self._guard = Guard(self._settings.freeze_limit)
         self._counts = Counts()
@@ -158,7 +161,8 @@ class Roster:
         self._shelf.drop_old(now.wall, settings.stale_limit)
         strange = len(self._shelf) if self._untold and plan.targets else 0
         self._untold = False
-        return [*([tell_strangers(strange, settings.stale_limit)] if strange else []), *self._tell_idle()]
+        news, self._news = self._news, []
+        return [*news, *([tell_strangers(strange, settings.stale_limit)] if strange else []), *self._tell_idle()]
 
     def drop_expected(self) -> None:
         """What is expected will not be served: the load failed, or another one begins."""
