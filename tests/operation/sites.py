@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -49,6 +50,7 @@ class Web:
         self._free = threading.Event()
         self._free.set()
         self._server: ThreadingHTTPServer | None = None
+        self._fillers: list[socket.socket] = []
         self._thread: threading.Thread | None = None
 
     def hang(self) -> None:
@@ -65,9 +67,39 @@ class Web:
         self._thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         self._thread.start()
 
+    def mute(self) -> None:
+        """Let SYNs go unanswered, as behind a broken link: the queue of those who wait to be accepted is full."""
+        assert self._server is not None and self._thread is not None
+        self._server.shutdown()
+        self._thread.join(PATIENCE)
+        self._thread = None
+        while self._fill():
+            pass
+
+    def _fill(self) -> bool:
+        filler = socket.socket()
+        self._fillers.append(filler)
+        filler.settimeout(0.2)
+        try:
+            filler.connect((self.address, self.port))
+        except TimeoutError:
+            return False
+        return True
+
+    def unmute(self) -> None:
+        """Accept again."""
+        for filler in self._fillers:
+            filler.close()
+        self._fillers.clear()
+        assert self._server is not None
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+
     def kill(self) -> None:
         """Nobody listens any more: who connects is refused."""
         self.free()
+        if self._fillers:
+            self.unmute()
         if self._server is not None and self._thread is not None:
             self._server.shutdown()
             self._thread.join(PATIENCE)
