@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from geodns.errors import StartError
-from geodns.server.doors import LONGEST, bind_control, bind_doors, bind_http, remove_control
+from geodns.server.doors import bind_control, bind_doors, bind_http, remove_control
+from geodns.server.listen import LONGEST
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 

@@ -1,7 +1,6 @@
 """Binding of the doors for operators: HTTP, and the control socket.
 
-Knows what a stale socket file is, whose the control socket must be, and which failure is worth a start. Knows nothing of
-what is said over them.
+Knows whose the control socket must be, and which failure is worth a start. Knows nothing of what is said over them.
 """
 
 from __future__ import annotations
@@ -10,17 +9,14 @@ import contextlib
 import os
 import pwd
 import socket
-import stat
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import StartError
-from .listen import open_listener
+from .listen import LONGEST, OWNER_ONLY, open_listener, replace_stale
 
 WAITING = 32  # connections that may wait to be accepted on the control socket
-LONGEST = 107  # octets of a socket's path: sun_path in unix(7) has 108, the last a zero
-OWNER_ONLY = 0o177  # the umask under which the control socket is made, so that at no moment others may connect
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,27 +101,7 @@ def _prepare(path: Path, user: str | None, make: bool) -> None:
         path.parent.mkdir()
         path.parent.chmod(0o755)
         _give(path.parent, user)
-    try:
-        found = path.lstat()
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(found.st_mode):
-        raise StartError(f"server.control: {path}: is there, and is no socket: move it away, or name another path")
-    if _answers(path):
-        raise StartError(f"server.control: {path}: another daemon listens there (geodns status --at {path})")
-    path.unlink()
-
-
-def _answers(path: Path) -> bool:
-    """Does somebody listen at *path*? A full queue counts. Raises OSError where we may not even ask."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            return False
-        except BlockingIOError:
-            return True
-    return True
+    replace_stale("server.control", path, f"geodns status --at {path}")
 
 
 def _give(path: Path, user: str | None) -> None:

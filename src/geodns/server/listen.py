@@ -1,23 +1,30 @@
-"""Binding of listen addresses, and the privileges that go once they are bound.
+"""Binding of listen addresses and of PowerDNS's socket, and the privileges that go once they are bound.
 
-Knows sockets, their options, users and groups. Knows nothing of DNS, and reads no file but the user database.
+Knows sockets, their options, stale socket files, users and groups. Knows nothing of DNS, and reads no file but the user
+database.
 """
 
 from __future__ import annotations
 
 import errno
+import grp
 import os
 import pwd
 import resource
 import socket
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 
 from ..errors import StartError
 
 BACKLOG = 1024  # TCP connections that may wait to be accepted, also while the first snapshot is compiled
 RECEIVE_BUFFER = 1 << 20  # octets; queries wait here during a burst, and while the first snapshot is compiled
+LONGEST = 107  # octets of a unix socket's path: sun_path in unix(7) has 108, the last a zero
+OWNER_ONLY = 0o177  # the umask under which unix sockets are made, so that at no moment a stranger may connect
+WAITING = 128  # connections of PowerDNS that may wait to be accepted; each of its threads has one
 IP_PKTINFO = 8  # linux/in.h; the socket module of Python 3.11 has no name for it
 HINTS = {
     errno.EADDRINUSE: "the port is taken: is another geodns or name server running? (ss -lntup tells)",
@@ -112,6 +119,82 @@ def _set_options(opened: socket.socket, family: int, kind: socket.SocketKind, wi
         opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
     elif wildcard:
         opened.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+
+
+def bind_backend(path: Path, group: str | None, mode: int) -> socket.socket:
+    """The unix socket at *path* that PowerDNS attaches to: not blocking, listening, *group*'s if one is named, with *mode*.
+
+    What a dead daemon left there is replaced. Raises StartError: one line with the key and what to do.
+    """
+    number = None if group is None else _find_group(group)
+    if len(os.fsencode(path)) > LONGEST:
+        raise StartError(f"server.backend: {path}: longer than the {LONGEST} octets that the path of a socket may have")
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    mask = os.umask(OWNER_ONLY)
+    try:
+        replace_stale("server.backend", path, "is another geodns running, or the one that `geodns pipe` started?")
+        bound.bind(str(path))
+        _open_to(path, group, number, mode)
+        bound.listen(WAITING)
+    except BaseException as error:
+        bound.close()
+        if isinstance(error, OSError):
+            raise StartError(f"server.backend: {path}: cannot listen: {error.strerror}") from error
+        raise
+    finally:
+        os.umask(mask)
+    return bound
+
+
+def _find_group(group: str) -> int:
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise StartError(
+            f'server.backend.group: no group "{group}" on this machine (is PowerDNS installed? getent group)'
+        ) from None
+
+
+def _open_to(path: Path, group: str | None, number: int | None, mode: int) -> None:
+    """Give the socket file its group and mode. Raises StartError, OSError; then the file is gone again."""
+    try:
+        if number is not None and path.stat().st_gid != number:
+            os.chown(path, -1, number)
+        path.chmod(mode)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        if error.errno == errno.EPERM:
+            text = f"server.backend.group: {path} cannot be given to {group}: start as root, or make our user a member of it"
+            raise StartError(text) from error
+        raise
+
+
+def replace_stale(key: str, path: Path, hint: str) -> None:
+    """See to it that nothing stands at *path*: a socket that nobody listens on is a dead daemon's, and removed.
+
+    Raises StartError, which begins with *key* and ends with *hint* where somebody listens; OSError.
+    """
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise StartError(f"{key}: {path}: is there, and is no socket: move it away, or name another path")
+    if _answers(path):
+        raise StartError(f"{key}: {path}: another daemon listens there ({hint})")
+    path.unlink()
+
+
+def _answers(path: Path) -> bool:
+    """Does somebody listen at *path*? A full queue counts. Raises OSError where we may not even ask."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+        except BlockingIOError:
+            return True
+    return True
 
 
 def drop_privileges(user: str) -> None:
