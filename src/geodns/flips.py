@@ -26,7 +26,8 @@ from .health.roster import Roster
 from .health.state import Outcome
 from .health.store import load_overrides, load_states, save_overrides, save_states
 from .health.targets import Plan
-from .snapshot import Choices, PoolPlan, Snapshot
+from .snapshot import Choices, Pool, PoolPlan, Snapshot
+from .wire.rdata import RDATA_AT
 
 PACE = 0.1  # seconds between two publishes of flips
 POOLS_AT_ONCE = 20  # pools rebuilt between two looks at the sockets
@@ -205,12 +206,18 @@ class Flips:
             return
         snapshot, health = current.snapshot, self.roster.health()
         pools = list(snapshot.choices.pools)
+        changed = []
         for count, number in enumerate(touched, 1):
-            pools[number] = build_pool(snapshot.zones.pools[number], health)
+            before, pools[number] = pools[number], build_pool(snapshot.zones.pools[number], health)
+            if pools[number] != before:
+                changed.append((before, pools[number]))
             if count % POOLS_AT_ONCE == 0:
                 await asyncio.sleep(0)
+        if not changed:
+            return
         self.publish(replace(snapshot, choices=Choices(tuple(pools), snapshot.choices.shape)))
-        _log.info("published: health of %d pool%s", len(touched), "s"[: len(touched) != 1])
+        told = sum(is_told(before, after) for before, after in changed)
+        _log.log(logging.INFO if told else logging.DEBUG, "published: health of %d pool%s", told, "s"[: told != 1])
         for _ in publish.sweep():
             await asyncio.sleep(0)
 
@@ -250,6 +257,15 @@ class Flips:
         """In an executor, one at a time: the newest must be written last."""
         async with self._saving:
             await asyncio.get_running_loop().run_in_executor(None, partial(save, folder, what, time.time()))
+
+
+def is_told(before: Pool, after: Pool) -> bool:
+    """Does anybody else answer now? A TTL that follows a streak is published too, but is no line of the log."""
+    return before.rank != after.rank or any(
+        [tail[RDATA_AT:] for tail in before.slots[rtype].tails] != [tail[RDATA_AT:] for tail in choice.tails]
+        or before.slots[rtype].totals != choice.totals
+        for rtype, choice in after.slots.items()
+    )
 
 
 def moment() -> Moment:
