@@ -262,8 +262,8 @@ class Flips:
 def is_told(before: Pool, after: Pool) -> bool:
     """Does anybody else answer now? A TTL that follows a streak is published too, but is no line of the log."""
     return before.rank != after.rank or any(
-        [tail[RDATA_AT:] for tail in before.slots[rtype].tails] != [tail[RDATA_AT:] for tail in choice.tails]
-        or before.slots[rtype].totals != choice.totals
+        before.slots[rtype].totals != choice.totals
+        or [tail[RDATA_AT:] for tail in before.slots[rtype].tails] != [tail[RDATA_AT:] for tail in choice.tails]
         for rtype, choice in after.slots.items()
     )
 
