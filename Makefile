@@ -8,6 +8,8 @@ PACKETS ?= 200000
 SEED ?= 1
 CONFIG ?= config/quickstart.yaml
 
+PDNS := pdns-server pdns-backend-pipe pdns-backend-remote pdns-backend-bind pdns-backend-sqlite3 sqlite3
+
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 BUILT_FROM := $(wildcard pyproject.toml setup.py)
@@ -63,7 +65,8 @@ tests: $(VENV)/.installed-dev system-tools
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 # `dig` makes the README's test a test of dig itself; without it the same questions are asked by a library. `promtool` proves the
-# alert rules; it is taken out of its package, since installing that would start a Prometheus.
+# alert rules; it is taken out of its package, since installing that would start a Prometheus. PowerDNS, which the tests of its
+# backends start by themselves, is installed whole; a service manager is kept from starting it too, on port 53.
 system-tools:
 	@if ! command -v dig > /dev/null && command -v apt-get > /dev/null && [ "$$(id -u)" = 0 ]; then \
 		apt-get install -y -q bind9-dnsutils > /dev/null 2>&1 || echo 'no dig, and apt-get cannot install it: going on without'; \
@@ -73,6 +76,13 @@ system-tools:
 		(cd "$$folder" && apt-get download -q prometheus && dpkg -x prometheus_*.deb . ) > /dev/null 2>&1 \
 			&& install "$$folder/usr/bin/promtool" $(BIN)/promtool || echo 'no promtool, and apt-get cannot fetch it: going on without'; \
 		rm -rf "$$folder"; \
+	fi
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && ! dpkg -s $(PDNS) > /dev/null 2>&1; then \
+		fresh=; [ -d /run/systemd/system ] && ! command -v pdns_server > /dev/null && fresh=yes; \
+		[ -z "$$fresh" ] || systemctl -q --runtime mask pdns.service; \
+		get() { DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(PDNS) > /dev/null 2>&1; }; \
+		get || { apt-get update -q > /dev/null 2>&1 && get; } || echo 'no PowerDNS, and apt-get cannot install it: going on without'; \
+		[ -z "$$fresh" ] || { systemctl -q --runtime unmask pdns.service; systemctl -q disable pdns.service; } || true; \
 	fi
 
 fuzz: $(VENV)/.installed-dev
