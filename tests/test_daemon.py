@@ -87,12 +87,18 @@ class Site:
 class Daemon:
     """`geodns serve` in a process of its own; its log lines as they come."""
 
-    def __init__(self, site: Site, command: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        site: Site,
+        command: Sequence[str] | None = None,
+        environ: Mapping[str, str] | None = None,
+        options: Sequence[str] = (),
+    ) -> None:
         self.lines: list[str] = []
         clean = {k: v for k, v in os.environ.items() if k not in {"STATE_DIRECTORY", "NOTIFY_SOCKET", "JOURNAL_STREAM"}}
         clean |= {"XDG_CACHE_HOME": str(site.folder / "cache"), "PYTHONWARNINGS": "error"}
         self.process = subprocess.Popen(
-            [*(command or [sys.executable]), "-m", "geodns", "serve", "-c", str(site.config)],
+            [*(command or [sys.executable]), "-m", "geodns", "serve", "-c", str(site.config), *options],
             stderr=subprocess.PIPE,
             text=True,
             env=clean | dict(environ or {}),
@@ -135,9 +141,14 @@ class Daemon:
 
 
 @contextmanager
-def running(site: Site, environ: Mapping[str, str] | None = None, command: Sequence[str] | None = None) -> Iterator[Daemon]:
+def running(
+    site: Site,
+    environ: Mapping[str, str] | None = None,
+    command: Sequence[str] | None = None,
+    options: Sequence[str] = (),
+) -> Iterator[Daemon]:
     """A daemon that answers."""
-    with closing(Daemon(site, command, environ)) as daemon:
+    with closing(Daemon(site, command, environ, options)) as daemon:
         daemon.wait_for("answering on")
         yield daemon
 

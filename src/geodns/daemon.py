@@ -239,10 +239,12 @@ class Daemon:
 
     async def _close(self) -> None:
         parts = self._parts
-        notify("STOPPING=1")
+        await self._offer.withdraw()
         if self._offer.handed:
             await self._leave()
             return
+        if self._owner:  # a successor that failed must not tell the service manager that the service ends
+            notify("STOPPING=1")
         if parts.loader.answering:
             _log.info("stopping: queries under way are answered")
         for reader in parts.udp:
@@ -267,13 +269,14 @@ class Daemon:
             if self._http is not None:
                 await self._http.start(self._sockets.doors.http, self._sockets.doors.control)
             lock = inheritance.claim_lock()
+            notify(f"MAINPID={os.getpid()}")  # before the old one may end: a service without main process is over
             await inheritance.confirm()
         except BaseException:
+            notify(f"MAINPID={inheritance.pid}")
             await self._quiesce()
             inheritance.close()
             raise
         await self._inherit_state(lock)
-        notify(f"MAINPID={os.getpid()}")
         _log.info("took over from process %d", inheritance.pid)
 
     def _claim(self, inheritance: Inheritance) -> list[Bound]:
