@@ -269,5 +269,5 @@ def test_a_successor_that_is_too_late_gives_the_main_process_back(site: Operated
         with closing(Daemon(site, environ={"NOTIFY_SOCKET": path}, options=REPLACE)) as second:
             asyncio.run(old.serve(second))
         assert second.end() == 1
-        assert hear() == [f"MAINPID={second.process.pid}"]
-        assert hear() == [f"MAINPID={os.getpid()}"]
+        assert next_message() == [f"MAINPID={second.process.pid}"]
+        assert next_message() == [f"MAINPID={os.getpid()}"]
