@@ -12,7 +12,7 @@ PDNS := pdns-server pdns-backend-pipe pdns-backend-remote pdns-backend-bind pdns
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
-BUILT_FROM := $(wildcard pyproject.toml setup.py)
+BUILT_FROM := $(wildcard pyproject.toml setup.py src/geodns/native/*.pyx src/geodns/native/*.pxd)
 
 .PHONY: help run test lint format types tests system-tools fuzz bench clean
 
