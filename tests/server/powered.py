@@ -24,12 +24,13 @@ geoip:
 datacenters:
   ams: {coordinates: [52.37, 4.90]}
   nyc: {coordinates: [40.71, -74.01]}
-  off: {coordinates: [1.35, 103.82], drain: true}
+maps:
+  strict: {rules: [{network: [127.0.0.0/24], order: [nyc], only: true}]}
 services:
   www: {check: off, ttl: 30, pools: {ams: [203.0.113.10], nyc: [203.0.113.20]}}
   mixed: {check: off, pools: {ams: [203.0.113.10, "2001:db8::10"], nyc: [203.0.113.20]}}
   cdn: {check: off, ttl: 30, pools: {ams: [edge-a.example.net.], nyc: [203.0.113.20]}}
-  gone: {check: off, all_down: none, pools: {off: [203.0.113.30]}}
+  gone: {check: off, map: strict, pools: {ams: [203.0.113.30]}}  # nothing for clients of this machine
 zones:
   sub.example.test:
     ns: [ns1.example.net.]
@@ -52,7 +53,7 @@ zones:
       a.b.c: {A: 192.0.2.8}
       child: {NS: [ns.child]}
       ns.child: {A: 192.0.2.54, AAAA: "2001:db8::54"}
-      'dot\.ted.odd': {TXT: ['tab\009 "quoted"']}
+      'dot\.ted.odd': {TXT: ['"tab\009 \"quoted\""']}
       texts: {TXT: ['"a" "b"', 'c;d'], SRV: ["10 20 5060 mail"], CAA: ['0 issue "ca.example.net"']}
       rare:
         LOC: ["52 22 23 N 4 53 32 E 0m"]
