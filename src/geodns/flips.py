@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -74,8 +74,18 @@ class Flips:
     def start(self, *, keep: bool) -> None:
         """Publish flips and look after what ends by itself, from now on. *keep*: the books in the state are ours."""
         self._keeps = keep
-        work = (self._publish_flips(), self._tick(), self._save_flips())
-        self._tasks = [asyncio.create_task(one) for one in work]
+        work = (self._publish_flips, self._tick, self._save_flips)
+        self._tasks = [asyncio.create_task(self._keep_at(one)) for one in work]
+
+    async def _keep_at(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Do *work* until cancelled. A bug in it is told, and costs what it was at: later flips are published and kept."""
+        while True:
+            try:
+                await work()
+            except Exception:
+                _log.exception("looking after health failed, which is a bug in geodns; it goes on")
+            self._settled.set()  # who waits for what failed would wait for ever
+            await asyncio.sleep(TICK)
 
     async def stop(self) -> None:
         """End the prober, save what is known."""

@@ -66,8 +66,10 @@ def _save(folder: Path, name: str, kind: str, entries: Iterable[Any], wall: floa
                     _write_all(file.fileno(), portion)
                 os.fsync(file.fileno())
             beside.replace(folder / name)
-        except BaseException:
+        except BaseException as error:
             beside.unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.filename is None:
+                error.filename = str(folder / name)  # write(2) knows no name, and a full disk has to be found
             raise
         _sync_folder(folder)
 
