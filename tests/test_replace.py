@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -184,11 +185,36 @@ def test_a_successor_that_cannot_serve_leaves_the_old_one(tmp_path: Path, spoil:
             old.wait_for("answering on")
             load.start()
             site.config.write_text(spoil(site.config.read_text()))
-            with closing(Daemon(site, "--replace", "--strict")) as new:
+            with closing(Daemon(site, "--replace")) as new:
                 assert new.end() == 1
             assert site.pid() == old.process.pid
             load.check()
             assert set(load.answers) == {b"one"}
+
+
+def test_the_service_manager_follows_from_process_to_process(tmp_path: Path) -> None:
+    """sd_notify(3): the new one is the main process before the old one ends, and the old one does not say that all stops."""
+    site = Site(tmp_path, *free_ports(1))
+    site.write("one")
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as manager:
+        manager.bind(str(tmp_path / "notify.sock"))
+        manager.settimeout(PATIENCE)
+        environ = {"NOTIFY_SOCKET": str(tmp_path / "notify.sock")}
+        with closing(Daemon(site, **environ)) as old:
+            assert manager.recv(4096) == b"READY=1"
+            with closing(Daemon(site, "--replace", **environ)) as new:
+                assert manager.recv(4096).decode().split("\n") == [f"MAINPID={new.process.pid}", "READY=1"]
+                assert old.end() == 0
+                new.wait_for("took over from process")
+                new.process.send_signal(signal.SIGTERM)
+                assert new.end() == 0
+        said = []
+        manager.settimeout(0)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                said.append(manager.recv(4096))
+        assert said[-1] == b"STOPPING=1"
+        assert said.count(b"STOPPING=1") == 1
 
 
 def test_a_second_daemon_on_the_same_state_is_told_whose_it_is(tmp_path: Path) -> None:
@@ -196,6 +222,10 @@ def test_a_second_daemon_on_the_same_state_is_told_whose_it_is(tmp_path: Path) -
     site.write("one")
     with closing(Daemon(site)) as first:
         first.wait_for("answering on")
+        with closing(Daemon(site)) as same:
+            assert same.end() == 1
+        assert "cannot listen on TCP" in same.lines[-2]
+        assert f"process {first.process.pid} serves with this state" in same.lines[-1]
         site.port, site.http = free_ports(2)
         site.write("two")
         site.config.write_text(site.config.read_text().replace("control.sock", "second.sock"))

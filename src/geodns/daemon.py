@@ -18,7 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .compiler.images import find_state
+from .compiler.images import find_state, name_state
 from .compiler.opening import Opening, open_server
 from .config.model import Server
 from .config.model_server import find_control
@@ -30,7 +30,7 @@ from .server.doors import Doors, bind_doors, remove_control
 from .server.listen import Bound, bind_all, drop_privileges, raise_file_limit
 from .server.readiness import notify, notify_reloading
 from .server.succession import Inheritance, Label, Labelled, Offer, claim_bound, label_bound, list_offer, take_over
-from .state_lock import inherit_lock, lock_state
+from .state_lock import find_holder, inherit_lock, lock_state
 from .threads import in_thread
 from .tokens import read_token
 from .watch import watch_files
@@ -67,7 +67,7 @@ def serve(path: Path | None, *, strict: bool = False, replace: bool = False) -> 
     configuration starts what was last good, unless *strict*. *replace* takes over from the daemon that runs.
     """
     try:
-        opening = open_server(path, os.environ, strict=strict)
+        opening = open_server(path, os.environ, strict=strict or replace)
     except GeodnsError as error:
         print(error, file=sys.stderr)
         return 1
@@ -79,6 +79,8 @@ def serve(path: Path | None, *, strict: bool = False, replace: bool = False) -> 
         sockets = bind(server, replace=replace)
     except StartError as error:
         _log.error("%s", error)
+        if not replace and (holder := find_holder(name_state(server, os.environ))):
+            _log.error("process %d serves with this state: `geodns serve --replace` takes over from it", holder)
         return 1
     try:
         return asyncio.run(_run(opening, sockets, strict=strict))
@@ -128,6 +130,7 @@ async def _run(opening: Opening, sockets: Sockets, *, strict: bool) -> int:
             _log.info("server.%s: not served by this version", key)
     lock = lock_state(state) if state is not None and not sockets.predecessor else None
     flips = await Flips.open(state)
+    strict = strict or sockets.predecessor  # what runs is better than what was good
     return await Daemon(Parts(opening.path, server, state, flips), sockets, lock, strict=strict).run()
 
 
@@ -186,7 +189,7 @@ class Daemon:
             await self._take_over()
         else:
             await self._answer(self._sockets.bound)
-        notify("READY=1")
+            notify("READY=1")
         self._spawn(watch_files(parts.watch, self._see_change))
         while True:
             await self._wanted.wait()
@@ -239,9 +242,9 @@ class Daemon:
 
     async def _close(self) -> None:
         parts = self._parts
-        await self._offer.withdraw()
+        await self._offer.withdraw()  # a successor that is at work gets all or nothing, before we stop any socket
         if self._offer.handed:
-            await self._leave()
+            await self._leave()  # no STOPPING=1: the service goes on, in the successor
             return
         if self._owner:  # a successor that failed must not tell the service manager that the service ends
             notify("STOPPING=1")
@@ -269,7 +272,7 @@ class Daemon:
             if self._http is not None:
                 await self._http.start(self._sockets.doors.http, self._sockets.doors.control)
             lock = inheritance.claim_lock()
-            notify(f"MAINPID={os.getpid()}")  # before the old one may end: a service without main process is over
+            notify(f"MAINPID={os.getpid()}", "READY=1")  # before the old one may end: a service without main process is over
             await inheritance.confirm()
         except BaseException:
             notify(f"MAINPID={inheritance.pid}")

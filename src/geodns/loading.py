@@ -89,7 +89,8 @@ class Loader:
             try:
                 outcome = await self._compile(compare=dry_run or max_move is not None, last_good=last_good)
                 if isinstance(outcome, Handover) and not dry_run:
-                    outcome = _limit_move(outcome, max_move) or await self._take_over(outcome, began)
+                    limit = max_move if self.served is not None else None  # nothing is served: nothing can move
+                    outcome = _limit_move(outcome, limit) or await self._take_over(outcome, began)
             except GeodnsError as error:
                 outcome = refuse(error)
             except Exception:
@@ -107,7 +108,8 @@ class Loader:
             return report
 
     def _loaded(self, outcome: Handover, took: float, *, dry_run: bool) -> LoadReport:
-        lines, waiting = tuple(map(str, outcome.complaints)), self._find_waiting(outcome.config)
+        # The last good configuration has no say in `server`: that was read before, from the file if it could be read.
+        lines, waiting = tuple(map(str, outcome.complaints)), () if outcome.last_good else self._find_waiting(outcome.config)
         if not dry_run:
             for line in lines:
                 _log.warning("%s", line.replace(WARNING, ": ", 1))
@@ -208,7 +210,11 @@ def _collector_off() -> Iterator[None]:
 def _limit_move(outcome: Handover, max_move: float | None) -> Refusal | None:
     """Refuse what would move more than *max_move* of the address space in some service."""
     found = outcome.comparison
-    if max_move is None or found is None or found.worst <= max_move:
+    if max_move is None:
+        return None
+    if found is None:  # a warning among the complaints says why
+        return Refusal((*map(str, outcome.complaints), "--max-move: what would move is not known"), 1)
+    if found.worst <= max_move:
         return None
     worst = max(found.services, key=lambda service: service.share)
     text = f"service {worst.service}: {worst.share:.1%} of the placed IPv4 addresses would change datacenter, at most "
