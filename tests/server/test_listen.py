@@ -1,10 +1,12 @@
-"""Binding and dropping privileges, with real sockets on loopback."""
+"""Binding and dropping privileges, with real sockets on loopback and real socket files."""
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from geodns.errors import StartError
-from geodns.server.listen import Bound, bind_all, drop_privileges, raise_file_limit
+from geodns.server.listen import LONGEST, Bound, bind_all, bind_backend, drop_privileges, raise_file_limit
 
 
 def speaks_ipv6() -> bool:
@@ -154,6 +156,97 @@ except StartError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("server.user: only root can become daemon")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "backend.sock"
+
+
+def connects(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("mode", [0o660, 0o600, 0o666])
+def test_powerdnss_socket_has_its_mode_whatever_the_umask(path: Path, mode: int) -> None:
+    before = os.umask(0o077)
+    try:
+        with closing(bind_backend(path, None, mode)) as bound:
+            assert stat.S_IMODE(path.stat().st_mode) == mode
+            assert connects(path) and not bound.getblocking()
+        assert os.umask(0o077) == 0o077, "the umask is put back"
+    finally:
+        os.umask(before)
+
+
+def test_powerdnss_socket_is_its_groups(path: Path) -> None:
+    """One of our own groups needs no root."""
+    group = grp.getgrgid(os.getgid()).gr_name if os.geteuid() else grp.getgrall()[-1].gr_name
+    with closing(bind_backend(path, group, 0o660)):
+        assert path.stat().st_gid == grp.getgrnam(group).gr_gid
+
+
+def test_an_unknown_group_is_one_line_and_leaves_nothing(path: Path) -> None:
+    with pytest.raises(StartError, match=r'^server\.backend\.group: no group "no-such-group" on this machine \(.*\)$'):
+        bind_backend(path, "no-such-group", 0o660)
+    assert not path.exists()
+
+
+@as_root
+def test_a_group_that_is_not_ours_to_give_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    code = """
+import os, sys
+from pathlib import Path
+from geodns.errors import StartError
+from geodns.server.listen import bind_backend
+os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+try:
+    bind_backend(Path("backend.sock"), "root", 0o660)
+except StartError as error:
+    print(error, os.listdir())
+"""
+    tmp_path.chmod(0o777)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout == (
+        "server.backend.group: backend.sock cannot be given to root: start as root, or make our user a member of it []\n"
+    )
+
+
+def test_what_a_dead_daemon_left_is_replaced(path: Path) -> None:
+    program = (
+        f"import os\nfrom pathlib import Path\nfrom geodns.server.listen import bind_backend\n"
+        f"kept = bind_backend(Path({str(path)!r}), None, 0o600)\nos.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -9
+    assert path.is_socket() and not connects(path)
+    with closing(bind_backend(path, None, 0o600)):
+        assert connects(path)
+
+
+def test_a_living_daemons_socket_is_not_replaced(path: Path) -> None:
+    with closing(bind_backend(path, None, 0o600)):
+        with pytest.raises(StartError, match=r"^server\.backend: .*another daemon listens there"):
+            bind_backend(path, None, 0o600)
+        assert connects(path)
+
+
+def test_what_is_no_socket_is_left_alone(path: Path) -> None:
+    path.write_text("precious")
+    with pytest.raises(StartError, match=r"^server\.backend: .*is there, and is no socket"):
+        bind_backend(path, None, 0o600)
+    assert path.read_text() == "precious"
+
+
+def test_paths_that_cannot_be_had_say_why(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match=rf"^server\.backend: .*longer than the {LONGEST} octets"):
+        bind_backend(tmp_path / ("x" * 120), None, 0o600)
+    with pytest.raises(StartError, match=r"^server\.backend: .*cannot listen: No such file or directory$"):
+        bind_backend(tmp_path / "run" / "backend.sock", None, 0o600)
 
 
 def test_file_limit_is_the_most_allowed() -> None:
