@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from geodns import __version__
-from geodns.entry import main, parse_serve
+from geodns.entry import main, parse_pipe, parse_serve
 
 
 def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,6 +46,41 @@ def test_a_plain_serve_needs_no_parser(arguments: list[str], path: Path | None) 
 )
 def test_every_other_command_line_goes_to_the_parser(arguments: list[str]) -> None:
     assert parse_serve(arguments) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "socket", "config"),
+    [
+        (["pipe", "--socket", "/run/geodns/backend.sock"], "/run/geodns/backend.sock", None),
+        (["pipe", "--socket=b.sock"], "b.sock", None),
+        (["pipe", "-c", "a.yaml"], None, "a.yaml"),
+        (["pipe", "--config", "a.yaml"], None, "a.yaml"),
+        (["pipe", "--config=a.yaml"], None, "a.yaml"),
+    ],
+)
+def test_a_plain_shim_needs_no_parser(arguments: list[str], socket: str | None, config: str | None) -> None:
+    assert parse_pipe(arguments) == (True, socket, config)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["serve"],
+        ["pipe"],
+        ["pipe", "--help"],
+        ["pipe", "--socket"],
+        ["pipe", "--socket="],
+        ["pipe", "--socket", ""],
+        ["pipe", "--socket", "--config"],
+        ["pipe", "-c", "-x"],
+        ["pipe", "--config="],
+        ["pipe", "--socket", "b.sock", "--config", "a.yaml"],
+        ["pipe", "-c", "a.yaml", ""],
+    ],
+)
+def test_every_other_shim_is_the_parsers_to_explain(arguments: list[str]) -> None:
+    assert parse_pipe(arguments) == (False, None, None)
 
 
 def test_the_daemon_starts_without_the_parser_of_commands() -> None:

@@ -118,6 +118,23 @@ def serve(
 
 
 @app.command()
+def pipe(
+    socket: Annotated[
+        str | None, typer.Option("--socket", metavar="PATH", help="The backend socket of a daemon that runs.")
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option("-c", "--config", metavar="FILE", help="Ask, and start if need be, a daemon for this.")
+    ] = None,
+) -> None:
+    """Stand between PowerDNS's pipe backend and the daemon; for pipe-command in pdns.conf."""
+    from .pipe import run as run_shim  # noqa: PLC0415
+
+    if bool(socket) == bool(config):
+        raise typer.BadParameter("give --socket PATH or --config FILE, one of them")
+    raise typer.Exit(run_shim(socket, config))
+
+
+@app.command()
 def check(
     config: ConfigOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings are problems too.")] = False,
