@@ -38,6 +38,7 @@ def test_every_metric_says_what_it_counts() -> None:
         (metrics.TRUNCATED, "geodns_truncated_total", ""),
         (metrics.DROPPED_SHORT, "geodns_dropped_total", "short"),
         (metrics.DROPPED_RESPONSE, "geodns_dropped_total", "response"),
+        (metrics.DROPPED_DECLINED, "geodns_dropped_total", "declined"),
         (metrics.INTERNAL_ERRORS, "geodns_internal_errors_total", ""),
         (metrics.SEND_FAILURES, "geodns_send_failures_total", ""),
         (metrics.RECEIVE_FAILURES, "geodns_receive_failures_total", ""),
@@ -45,6 +46,7 @@ def test_every_metric_says_what_it_counts() -> None:
         (metrics.TCP_CLOSED, "geodns_tcp_closed_total", ""),
         (metrics.BACKEND_CONNECTIONS, "geodns_backend_connections_total", ""),
         (metrics.BACKEND_CLOSED, "geodns_backend_closed_total", ""),
+        (metrics.DECLINED, "geodns_declined_total", ""),
     ],
 )
 def test_single_slots_stand_in_the_order_of_the_table(slot: int, name: str, value: str) -> None:

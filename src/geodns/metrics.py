@@ -40,8 +40,8 @@ class Metric:
 
 METRICS = (
     Metric("geodns_truncated_total", "Replies that did not fit and sent the client to TCP."),
-    Metric("geodns_dropped_total", "Packets that got no reply: too short for a header, or replies themselves.",
-           "reason", ("short", "response")),
+    Metric("geodns_dropped_total", "Packets that got no reply: too short, replies themselves, or one too many for Python.",
+           "reason", ("short", "response", "declined")),
     Metric("geodns_internal_errors_total", "Queries on which geodns itself failed: answered SERVFAIL, counted here only."),
     Metric("geodns_send_failures_total", "Replies that the kernel did not take."),
     Metric("geodns_receive_failures_total", "Errors from the kernel while queries were received."),
@@ -49,16 +49,17 @@ METRICS = (
     Metric("geodns_tcp_closed_total", "TCP connections that geodns closed: idle, over a limit, or not speaking DNS."),
     Metric("geodns_backend_connections_total", "Connections of PowerDNS that were accepted."),
     Metric("geodns_backend_closed_total", "Connections of PowerDNS that geodns closed: over the limit, or not reading."),
+    Metric("geodns_declined_total", "Queries by UDP that the native engine left to Python; few kinds of packets are."),
 )  # fmt: skip
 
 (
-    TRUNCATED, DROPPED_SHORT, DROPPED_RESPONSE, INTERNAL_ERRORS, SEND_FAILURES, RECEIVE_FAILURES,
-    TCP_CONNECTIONS, TCP_CLOSED, BACKEND_CONNECTIONS, BACKEND_CLOSED,
-) = range(10)  # in the order of METRICS and of their values  # fmt: skip
+    TRUNCATED, DROPPED_SHORT, DROPPED_RESPONSE, DROPPED_DECLINED, INTERNAL_ERRORS, SEND_FAILURES, RECEIVE_FAILURES,
+    TCP_CONNECTIONS, TCP_CLOSED, BACKEND_CONNECTIONS, BACKEND_CLOSED, DECLINED,
+) = range(12)  # in the order of METRICS and of their values  # fmt: skip
 
 # Two histograms, by transport: LATENCY + LATENCY_STEP * transport + bucket, then the sum of nanoseconds. Bucket b has what
 # took less than 2**(b + LATENCY_SHIFT) ns, that is 8.2 us in bucket 0 and 1.07 s in the last but one; the last has the rest.
-LATENCY = 10
+LATENCY = 12
 LATENCY_SHIFT = 13
 LATENCY_BUCKETS = 19
 LATENCY_SUM = LATENCY_BUCKETS
