@@ -49,6 +49,7 @@ from .report import Served
 T = TypeVar("T")
 
 INTERRUPTED = 130  # what a shell makes of SIGINT
+STRICT = "--strict counts warnings as problems"
 
 app = typer.Typer(
     help="geodns: the address of the nearest healthy datacenter, and why.",
@@ -138,19 +139,37 @@ def pipe(
 def check(
     config: ConfigOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings are problems too.")] = False,
+    powerdns: Annotated[
+        Path | None, typer.Option("--powerdns", metavar="FILE", help="A pdns.conf that is to lead to geodns, as well.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell every mistake of a configuration, and what it would serve."""
     complaints, summary = find_complaints(config)
+    if powerdns is not None:
+        complaints += find_powerdns_complaints(powerdns, config)
+    broken = summary is None or any(complaint.severity is Severity.ERROR for complaint in complaints)
     if as_json:
         show({"complaints": complaints, "summary": summary}, list, as_json)
     else:
-        end = "--strict counts warnings as problems" if strict and summary is not None else None
+        end = None if summary is None else "PowerDNS cannot use it" if broken else STRICT if strict else None
         show_complaints(complaints, sys.stdout.write, end)
         if summary is not None:
             print(summary)
-    if summary is None or (strict and complaints):
+    if broken or (strict and complaints):
         raise typer.Exit(PROBLEMS)
+
+
+def find_powerdns_complaints(path: Path, config: Path | None) -> tuple[Complaint, ...]:
+    """All complaints about a pdns.conf, in front of the configuration that is checked."""
+    from .config.check_powerdns import check_powerdns  # noqa: PLC0415
+    from .config.load import find_config, load_server  # noqa: PLC0415
+
+    try:
+        found = find_config(config)
+        return tuple(check_powerdns(path, found, load_server(found)))
+    except ConfigError:  # which has been told
+        return tuple(check_powerdns(path))
 
 
 def find_complaints(path: Path | None) -> tuple[tuple[Complaint, ...], str | None]:
