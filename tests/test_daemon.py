@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import dns.edns
 import dns.message
@@ -292,15 +293,39 @@ def test_reload_tells_what_waits_for_a_restart(site: Site) -> None:
         assert site.ask() == ["192.0.2.9"]
 
 
-def test_what_is_written_and_not_served_yet_is_told(site: Site) -> None:
-    text = site.config.read_text()
-    site.config.write_text(text.replace("server: {", f"server: {{backend: {site.folder}/backend.sock, "))
+def test_powerdns_is_answered_on_the_backend_socket(site: Site) -> None:
+    """Both protocols on one socket, which is gone when the daemon is."""
+    path = site.folder / "backend.sock"
+    site.config.write_text(site.config.read_text().replace("server: {", f"server: {{backend: {path}, "))
     with running(site) as daemon:
-        (line,) = [line for line in daemon.lines if "not served by this version" in line]
-        assert line.endswith("info server.backend: not served by this version")
-    site.config.write_text(text)
-    with running(site) as daemon:
-        assert not any("not served" in line for line in daemon.lines)
+        assert path.stat().st_mode & 0o777 == 0o660
+        with closing(socket.socket(socket.AF_UNIX)) as pipe, pipe_connected(pipe, path) as lines:
+            pipe.sendall(b"HELO\t5\nQ\tstatic.example.com\tIN\tANY\t-1\t127.0.0.1\t127.0.0.1\t127.0.0.1/32\n")
+            assert lines.readline().startswith("OK\t")
+            assert lines.readline().split("\t")[3:6] == ["static.example.com", "IN", "A"]
+            assert lines.readline() == "END\n"
+        with closing(socket.socket(socket.AF_UNIX)) as remote, pipe_connected(remote, path) as lines:
+            asked = {
+                "qname": "static.example.com.",
+                "qtype": "ANY",
+                "remote": "127.0.0.1",
+                "local": "127.0.0.1",
+                "zone-id": -1,
+            }
+            remote.sendall(json.dumps({"method": "lookup", "parameters": asked}).encode() + b"\n")
+            assert json.loads(lines.readline())["result"][0]["content"] == "192.0.2.9"
+        daemon.send(signal.SIGTERM)
+        assert daemon.end() == 0
+    assert not path.exists()
+
+
+@contextmanager
+def pipe_connected(connection: socket.socket, path: Path) -> Iterator[TextIO]:
+    """What *connection*, to the socket at *path*, says line by line."""
+    connection.settimeout(PATIENCE)
+    connection.connect(str(path))
+    with connection.makefile("r") as lines:
+        yield lines
 
 
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit is not installed")

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -26,8 +27,8 @@ from .errors import GeodnsError, StartError
 from .flips import Flips
 from .logs import set_up_log
 from .parts import Parts
-from .server.doors import Doors, bind_doors, remove_control
-from .server.listen import Bound, bind_all, drop_privileges, raise_file_limit
+from .server.doors import Doors, bind_doors, remove_socket
+from .server.listen import Bound, bind_all, bind_backend, drop_privileges, raise_file_limit
 from .server.readiness import notify, notify_reloading
 from .server.succession import Inheritance, Label, Labelled, Offer, claim_bound, label_bound, list_offer, take_over
 from .state_lock import find_holder, inherit_lock, lock_state
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 OTHER_FILES = 256  # open files beside TCP clients: listen addresses, HTTP, log, children, loop
 LAST_CLIENTS = 10.0  # seconds that clients by TCP have after a successor has taken the sockets
-UNBUILT = ("backend",)  # keys of `server` that this version reads and does not serve
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class Sockets:
 
     bound: list[Bound] = field(default_factory=list)
     doors: Doors = field(default_factory=Doors)
+    backend: socket.socket | None = None  # where PowerDNS attaches
     control: Path | None = None  # where the control socket is
     predecessor: bool = False  # a daemon runs, whose sockets are taken over through `control`
 
@@ -58,6 +59,8 @@ class Sockets:
         for one in self.bound:
             one.close()
         self.doors.close()
+        if self.backend is not None:
+            self.backend.close()
 
 
 def serve(path: Path | None, *, strict: bool = False, replace: bool = False) -> int:
@@ -107,6 +110,9 @@ def bind(server: Server, *, replace: bool) -> Sockets:
     mine = None if sockets.predecessor else control
     try:
         sockets.doors = bind_doors(http, mine, server.user, server.model_fields_set)
+        backend = server.backend
+        if backend is not None and Label("backend", str(backend.path)) not in labels:
+            sockets.backend = bind_backend(backend.path, backend.group, backend.mode)
     except BaseException:
         sockets.close()
         raise
@@ -125,9 +131,6 @@ async def _run(opening: Opening, sockets: Sockets, *, strict: bool) -> int:
     state, warning = find_state(server, os.environ)
     if warning:
         _log.warning("%s", warning)
-    for key in UNBUILT:
-        if key in server.model_fields_set and getattr(server, key) is not None:
-            _log.info("server.%s: not served by this version", key)
     lock = lock_state(state) if state is not None and not sockets.predecessor else None
     flips = await Flips.open(state)
     strict = strict or sockets.predecessor  # what runs is better than what was good
@@ -181,6 +184,8 @@ class Daemon:
         if parts.query_log is not None:
             await parts.query_log.start()
         parts.flips.start(keep=not self._sockets.predecessor)
+        if self._sockets.backend is not None and not self._sockets.predecessor:
+            await parts.backend.start(self._sockets.backend)  # PowerDNS is told FAIL until there is something to serve
         doors = self._spawn(self._open_doors(token))
         if not (await parts.loader.start(strict=self._strict)).ok:
             return 1
@@ -253,10 +258,13 @@ class Daemon:
         for reader in parts.udp:
             reader.stop()
         await parts.tcp.stop()
+        await parts.backend.stop()
+        if self._owner and self._sockets.backend is not None and parts.server.backend is not None:
+            remove_socket(parts.server.backend.path)
         if self._http is not None:
             await self._http.stop()
             if self._owner and self._sockets.control is not None and self._sockets.doors.control is not None:
-                remove_control(self._sockets.control)
+                remove_socket(self._sockets.control)
         await parts.flips.stop()
         if parts.query_log is not None:
             await parts.query_log.stop()
@@ -269,6 +277,8 @@ class Daemon:
         try:
             bound = self._claim(inheritance)
             await self._answer(bound)
+            if self._sockets.backend is not None:
+                await self._parts.backend.start(self._sockets.backend)
             if self._http is not None:
                 await self._http.start(self._sockets.doors.http, self._sockets.doors.control)
             lock = inheritance.claim_lock()
@@ -295,6 +305,8 @@ class Daemon:
         http, control = self._sockets.doors.http, self._sockets.control
         if http is None and server.http is not None:
             http = inheritance.claim(Label("http", str(server.http.address), server.http.port))
+        if self._sockets.backend is None and server.backend is not None:
+            self._sockets.backend = inheritance.claim(Label("backend", str(server.backend.path)))
         self._sockets.bound = bound
         self._sockets.doors = Doors(http, inheritance.claim(Label("control", str(control))))
         return bound
@@ -321,6 +333,8 @@ class Daemon:
             labelled.append(Labelled(Label("http", str(server.http.address), server.http.port), doors.http))
         if doors.control is not None and self._sockets.control is not None:
             labelled.append(Labelled(Label("control", str(self._sockets.control)), doors.control))
+        if self._sockets.backend is not None and server.backend is not None:
+            labelled.append(Labelled(Label("backend", str(server.backend.path)), self._sockets.backend))
         return labelled
 
     async def _quiesce(self) -> None:
@@ -328,6 +342,7 @@ class Daemon:
         for reader in self._parts.udp:
             reader.pause()
         await self._parts.tcp.pause()
+        self._parts.backend.pause()
         if self._http is not None:
             self._http.pause()
 
@@ -337,6 +352,7 @@ class Daemon:
         for reader in self._parts.udp:
             reader.start(loop)
         await self._parts.tcp.resume()
+        self._parts.backend.resume()
         if self._http is not None:
             self._http.resume()
 
@@ -351,6 +367,7 @@ class Daemon:
             reader.leave()
         await parts.tcp.drain(LAST_CLIENTS)
         await parts.tcp.stop()
+        await parts.backend.stop()
         if self._http is not None:
             with contextlib.suppress(OSError):
                 await self._http.stop()

@@ -26,6 +26,7 @@ from .health.roster import Roster
 from .loading import Loader, LoadReport
 from .metrics import Counters
 from .report import ConfigReport, ProberReport, Status
+from .server.backend import BackendServer
 from .server.listen import Bound
 from .server.tcp import TcpLimits, TcpServer
 from .server.udp import UdpReader
@@ -54,6 +55,7 @@ class Parts:
         self.udp: list[UdpReader] = []
         limits = TcpLimits(server.limits.tcp_clients, server.limits.tcp_clients_per_address, server.limits.tcp_idle)
         self.tcp = TcpServer(self._sampled(), self.settings, limits)
+        self.backend = BackendServer(self.settings, lambda: self.loader.loaded)
         self.bound: tuple[Bound, ...] = ()
         self.started = time.time()
         flips.told = self.control.published
@@ -158,7 +160,8 @@ class Parts:
         counters = Counters((), (), None) if publish.current is None else publish.current.counters
         drops = tuple((str(one), reader.dropped or 0) for one, reader in zip(self.bound, self.udp, strict=True))
         written = None if log is None else (log.written, log.dropped)
-        sources = Sources(status, counters, self.roster.check_counts(), drops, self.tcp.clients, written)
+        clients = self.tcp.clients, self.backend.clients
+        sources = Sources(status, counters, self.roster.check_counts(), drops, clients[0], written, clients[1])
         return await in_thread(scrape, sources)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from geodns.errors import StartError
-from geodns.server.doors import bind_control, bind_doors, bind_http, remove_control
+from geodns.server.doors import bind_control, bind_doors, bind_http, remove_socket
 from geodns.server.listen import LONGEST
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -123,9 +123,9 @@ def test_socket_and_folder_are_given_to_the_user(tmp_path: Path) -> None:
         (nobody.pw_uid, nobody.pw_gid)
     ] * 2
     bind_control(path, "no-such-user").close()  # drop_privileges says what is wrong with that
-    remove_control(path)
+    remove_socket(path)
     assert not path.exists()
-    remove_control(path)
+    remove_socket(path)
 
 
 def test_http_says_which_key_is_meant(taken: int) -> None:

@@ -89,7 +89,7 @@ def bind_control(path: Path, user: str | None = None, *, make: bool = False) -> 
     return bound
 
 
-def remove_control(path: Path) -> None:
+def remove_socket(path: Path) -> None:
     """Take the socket file away at the end of a daemon that nobody succeeds. Never raises: a stale one does no harm."""
     with contextlib.suppress(OSError):
         path.unlink()
