@@ -16,12 +16,13 @@ from ..lookup import FAILED
 from ..snapshot import Zone
 from ..wire.constants import EMPTY
 from ..wire.name import name_text
-from ..wire.rdata_text import parse_type, type_text
-from .pdns_answer import Lookup, Power, parse_client, parse_qname, zone_id
+from ..wire.rdata_text import parse_type, type_text, write_generic
+from .pdns_answer import Lookup, Power, PowerText, parse_client, parse_qname, zone_id
 
 NULL, FALSE, TRUE = (b'{"result": %s}\n' % word for word in (b"null", b"false", b"true"))
 ZONES_AT_ONCE = 200  # zones written between two looks at the sockets: about a millisecond
 SERIAL_FROM_END = 20  # octets: the serial is the first of five numbers at the end of an SOA, RFC 1035 3.3.13
+NOTHING = write_generic(b"")
 
 # Octets at once, or in pieces; an empty piece says that there is nothing yet, and to ask again after a while.
 Reply = bytes | Iterator[bytes]
@@ -107,21 +108,23 @@ def _write_records(qname: str, power: Power) -> bytes:
     status, zone, records = power
     if status == FAILED:
         return NULL
-    return _result(
-        [
-            {
-                # here PowerDNS has a word of its own for a name that exists and holds nothing
-                "qtype": "ENT" if rtype == EMPTY else type_text(rtype),
-                "qname": qname,
-                "content": "" if rtype == EMPTY else text,
-                "ttl": ttl,
-                "domain_id": zone,
-                "scopeMask": scope,
-                "auth": int(mine),
-            }
-            for rtype, ttl, text, scope, mine in records
-        ]
-    )
+    return _result([_write_record(qname, zone, record) for record in records])
+
+
+def _write_record(qname: str, zone: int, record: PowerText) -> Mapping[str, object]:
+    rtype, ttl, text, scope, mine = record
+    # Here PowerDNS has a word of its own for a name that exists and holds nothing. A zone may have data of the type that
+    # stands for it elsewhere.
+    nothing = rtype == EMPTY and text == NOTHING
+    return {
+        "qtype": "ENT" if nothing else type_text(rtype),
+        "qname": qname,
+        "content": "" if nothing else text,
+        "ttl": ttl,
+        "domain_id": zone,
+        "scopeMask": scope,
+        "auth": int(mine),
+    }
 
 
 def _describe(zone: Zone) -> Mapping[str, Any]:
