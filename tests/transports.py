@@ -129,10 +129,15 @@ def ask_udp(query: bytes, where: tuple[str, int], peer: str = "", patience: floa
             return None
 
 
-def ask_tcp(query: bytes, where: tuple[str, int], peer: str = "", patience: float = PATIENCE) -> bytes | None:
-    """The message that comes back for *query* on a connection of its own; None when it is closed without, or too late."""
+def ask_tcp(
+    query: bytes, where: tuple[str, int], peer: str = "", patience: float = PATIENCE, head: bytes = b""
+) -> bytes | None:
+    """The message that comes back for *query* on a connection of its own; None when it is closed without, or too late.
+
+    *head* is what a proxy says first.
+    """
     with socket.create_connection(where, patience, (peer, 0)) as asking:
-        asking.sendall(struct.pack("!H", len(query)) + query)
+        asking.sendall(head + struct.pack("!H", len(query)) + query)
         return receive_message(asking)
 
 
