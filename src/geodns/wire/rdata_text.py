@@ -31,6 +31,8 @@ _QUOTED = {octet: f"\\{octet:03d}" for octet in range(256) if not 0x20 <= octet 
 _MANDATORY, _ALPN, _NO_ALPN, _PORT, _V4_HINT, _ECH, _V6_HINT = range(7)  # RFC 9460 14.3.2
 _PARAMETERS = ("mandatory", "alpn", "no-default-alpn", "port", "ipv4hint", "ech", "ipv6hint")
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-./_")
+# In SvcParams PowerDNS stops at a semicolon and at parentheses, be they quoted or not.
+_ESCAPED = {octet: f"\\{octet:03d}" for octet in range(256) if octet not in _PLAIN}
 
 
 def type_text(rtype: int) -> str:
@@ -54,7 +56,8 @@ def write_text(rtype: int, rdata: bytes) -> str | None:
     fields = _FORMS.get(rtype)
     if fields is None:
         return None
-    parts, at = [], 0
+    parts: list[str] = []
+    at = 0
     try:
         for field in fields:
             text, at = field(rdata, at)
@@ -104,7 +107,7 @@ def _quote(octets: bytes) -> str:
 
 def _strings(rdata: bytes, at: int) -> tuple[str, int]:
     """One or more character-strings, to the end."""
-    parts = []
+    parts: list[str] = []
     while at < len(rdata) or not parts:
         text, at = _string(rdata, at)
         parts.append(text)
@@ -194,7 +197,7 @@ def _parameter(key: int, value: bytes) -> str:
     elif key == _MANDATORY and not len(value) % 2:
         numbers = [int.from_bytes(value[i : i + 2], "big") for i in range(0, len(value), 2)]
         words = ",".join(_PARAMETERS[number] if number < len(_PARAMETERS) else f"key{number}" for number in numbers)
-    return f"{_PARAMETERS[key]}={words}" if words else f"key{key}={_quote(value)}"
+    return f"{_PARAMETERS[key]}={words}" if words else f'key{key}="{value.decode("latin-1").translate(_ESCAPED)}"'
 
 
 def _alpn(value: bytes) -> str:
