@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
+from tests.course import Course
 from tests.replies import Asker, Surprise, ask, check_reply, check_shares, is_reachable
 from tests.world import Record, write_world
 
@@ -25,6 +26,7 @@ from geodns.snapshot import Snapshot, Zones
 DATA = Path(__file__).parent / "data"
 SCENARIO_KEYS = {"title", "world", "asn", "files", "config", "health", "steps", "world_options"}
 STEP_KEYS = {"query", "client", "peer", "draw", "expect", "shares", "hop", "grid", "edns", "health", "times"}
+COURSE_KEYS = {"probe", "override", "elapse"}  # steps of one key, as it is called in `Course`
 EXPECT_KEYS = {"rcode", "aa", "answer", "one_of", "authority", "additional", "scope", "ttl", "soa_ttl", "count"}
 
 
@@ -61,7 +63,7 @@ def read_scenarios(path: Path) -> list[Scenario]:
     for body in found:
         _check_keys(path, body, SCENARIO_KEYS)
         for step in body["steps"]:
-            _check_keys(path, step, STEP_KEYS)
+            _check_keys(path, step, COURSE_KEYS if COURSE_KEYS & set(step) else STEP_KEYS)
             _check_keys(path, step.get("expect", {}), EXPECT_KEYS)
     return [Scenario(path, number, body) for number, body in enumerate(found)]
 
@@ -95,12 +97,22 @@ def publish(scenario: Scenario, transport: Transport, built: Built, healthy: Sna
 
 
 def run_scenario(scenario: Scenario, transport: Transport, built: Built, healthy: Snapshot) -> None:
-    """Take every step, beginning with everybody up but for `health`. Raises Surprise at the first that goes otherwise."""
+    """Take every step, beginning with everybody up but for `health`. Raises Surprise at the first that goes otherwise.
+
+    With the first `probe`, `override` or `elapse` begins a course of its own, in which nobody was probed yet.
+    """
     publish(scenario, transport, built, healthy, scenario.body.get("health", {}))
+    course: Course | None = None
     for step in scenario.body["steps"]:
         place = Place(str(scenario.path), step.line)
         try:
-            if "health" in step:
+            if COURSE_KEYS & set(step):
+                course = course or Course(built)
+                for name, given in step.items():
+                    getattr(course, name)(given)
+                choices = build_choices(healthy.zones, course.health())
+                transport.publish(built, replace(healthy, choices=choices))
+            elif "health" in step:
                 publish(scenario, transport, built, healthy, step["health"])
             elif "shares" in step:
                 check_shares(step, transport)

@@ -62,6 +62,8 @@ def test_scenario(number: int, transport: str, built: Callable[[int], tuple[Buil
         ("{query: www.example.com A, shares: {192.0.2.1: 0.6, 192.0.2.2: 0.4}}", "shares"),
         ("{query: www.example.com A, shares: {192.0.2.1: 0.5}}", "shares"),
         ("{health: {www/ams/*: down}}", "no member matches"),
+        ("{probe: {www/nyc/*: up}}", r"s\.yaml:9: no member that is watched matches"),
+        ("{override: {www/nyc: drained}}", "an override is drain, up or down"),
     ],
 )
 def test_a_scenario_that_expects_something_else_fails(step: str, surprise: str, tmp_path: Path) -> None:
@@ -69,6 +71,16 @@ def test_a_scenario_that_expects_something_else_fails(step: str, surprise: str, 
     (tmp_path / "s.yaml").write_text(BUILTIN.format(title="wrong", step=step))
     (scenario,) = read_scenarios(tmp_path / "s.yaml")
     with open_transport("in-process") as way, pytest.raises(Surprise, match=surprise):
+        run_scenario(scenario, way, *build_scenario(scenario, tmp_path))
+
+
+def test_a_probe_says_what_probes_say(tmp_path: Path) -> None:
+    text = BUILTIN.format(title="typo", step="{probe: {www/nyc/*: fine}}").replace(
+        "check: off", "check: {type: tcp, port: 80}"
+    )
+    (tmp_path / "s.yaml").write_text(text)
+    (scenario,) = read_scenarios(tmp_path / "s.yaml")
+    with open_transport("in-process") as way, pytest.raises(Surprise, match="a probe says up, down, silent or unknown"):
         run_scenario(scenario, way, *build_scenario(scenario, tmp_path))
 
 
