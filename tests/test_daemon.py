@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -52,10 +53,15 @@ AMERICA = {"0.0.0.0/1": {"country": "US", "continent": "NA", "coordinates": [40.
 
 
 def free_port() -> int:
-    """A port that was free for UDP and TCP a moment ago."""
-    (one,) = bind_all([("127.0.0.1", 0)])
-    one.close()
-    return one.port
+    """A port that was free for UDP and TCP a moment ago, and is none that the kernel gives to whoever connects meanwhile."""
+    given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        try:
+            (one,) = bind_all([("127.0.0.1", random.randrange(10_000, max(given, 11_000)))])
+        except StartError:
+            continue
+        one.close()
+        return one.port
 
 
 class Site:
