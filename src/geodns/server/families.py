@@ -167,6 +167,7 @@ def _fixed_families() -> Iterator[Family]:
 
 
 def read_lookups(reading: Reading) -> Iterator[Row]:
+    """Of PowerDNS, by protocol and outcome."""
     for i, labels in enumerate(product(BACKEND_PROTOCOLS, BACKEND_OUTCOMES)):
         yield "", labels, reading.sums.fixed[BACKEND + i]
 
