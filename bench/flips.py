@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import random
 import tempfile
@@ -104,6 +105,7 @@ def main() -> None:
 
     async def work() -> None:
         async with running(scene) as run:
+            gc.freeze()  # as after each load
             await flip_alone(run, options.rounds)
             async with asking(built) as asked:
                 await storm(run, options.storm, random.randrange(1 << 32))

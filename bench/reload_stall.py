@@ -1,18 +1,21 @@
 #!/usr/bin/env python3
-"""The slowest answers while a large configuration is reloaded: 100,000 names and a full GeoIP database.
+"""The slowest answers while a large configuration is reloaded: 100,000 names and a full GeoIP database, health checks on.
 
-    reload_stall.py --database GeoLite2-City.mmdb [--names 100000] [--reloads 4] [--rate 2000]
+    reload_stall.py [--database GeoLite2-City.mmdb] [--names 100000] [--reloads 4] [--rate N]
 
-Twelve datacenters, one service, one zone from a master file. A client sends --rate queries a second, each without waiting
-for the one before, and notes how long each answer took; meanwhile the daemon reloads, every second time with other
-coordinates, so that another map must be read too (both images are kept, so that nothing competes for the CPU but our own
-child). Told are the slowest answers with and without a reload under way, and how many queries got none.
+Twelve datacenters with ten members each, which are probed every second (one of them comes and goes), one zone from a master
+file. `load/loadgen` asks in open loop, --rate queries a second: without it half of what the daemon was measured to answer,
+at most 50,000. Meanwhile the daemon reloads, every second time with other coordinates, so that another map must be read too
+(both images are kept: a load that compiles a map is told apart, as the first two). Told are the latencies with and without a
+reload under way, how many queries got no answer, what the kernel dropped for the daemon's sockets, and by how much the
+generator itself was late at worst: that much of a latency may be its own.
 """
 
 from __future__ import annotations
 
 import argparse
-import selectors
+import json
+import os
 import signal
 import socket
 import subprocess
@@ -20,32 +23,46 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from pathlib import Path
+from typing import Any
+
+from bench.load.compare import build, database
 
 SITES = {
     "iad": (38.9, -77.4), "fra": (50.1, 8.7), "sin": (1.35, 103.8), "sjc": (37.4, -121.9), "gru": (-23.5, -46.6),
     "syd": (-33.9, 151.2), "dfw": (32.9, -97.0), "lhr": (51.5, -0.45), "nrt": (35.8, 140.4), "bom": (19.1, 72.9),
     "jnb": (-26.1, 28.2), "hkg": (22.3, 113.9),
 }  # fmt: skip
-NAME = b"\3www\7example\3com\0\0\1\0\1"
-PATIENCE = 1200.0
+MEMBERS = 10
+MOST = 50_000  # queries a second
+REST = 5  # seconds measured without a reload
+FIGURES = ("sent", "lost", "wrong", "bad", "per_second", "cpu_us_per_query", "behind_us", "latency_us")
 
 
-def write_config(folder: Path, port: int, database: Path, shift: float) -> None:
+def write_config(folder: Path, options: argparse.Namespace, shift: float) -> None:
     datacenters = "\n".join(f"  {name}: {{coordinates: [{lat + shift}, {lon}]}}" for name, (lat, lon) in SITES.items())
-    pools = ", ".join(f"{name}: [192.0.2.{number}]" for number, name in enumerate(SITES, 1))
+    pools = "\n".join(f"      {name}: [{', '.join(write_members(number))}]" for number, name in enumerate(SITES, 1))
     (folder / "geodns.yaml").write_text(f"""
-server: {{listen: ["127.0.0.1:{port}"], state: {folder / "state"}}}
-geoip: {{database: {database}}}
+server: {{listen: ["127.0.0.1:{options.port}"], http: "127.0.0.1:{options.port + 1}", state: {folder / "state"}}}
+geoip: {{database: {options.database.resolve()}}}
 datacenters:
 {datacenters}
+checks: {{web: {{type: tcp, port: {options.port + 2}, interval: 1s, timeout: 500ms, rise: 1, fall: 1}}}}
 services:
-  www: {{check: off, pools: {{{pools}}}}}
+  www:
+    check: web
+    pools:
+{pools}
 zones:
   example.com:
     file: example.com.zone
     records: {{www: {{service: www}}}}
 """)
+
+
+def write_members(datacenter: int) -> list[str]:
+    return [f"127.0.{datacenter}.{number}" for number in range(1, MEMBERS + 1)]
 
 
 def write_zone(folder: Path, names: int) -> None:
@@ -54,106 +71,147 @@ def write_zone(folder: Path, names: int) -> None:
     (folder / "example.com.zone").write_text("\n".join(lines) + "\n")
 
 
-class Client(threading.Thread):
-    """Sends at a steady rate from a process's own point of view, and keeps (when, how long) of each answer."""
+class Members(threading.Thread):
+    """Listens where the members are, and takes the first one away for every other second."""
 
-    def __init__(self, port: int, rate: int) -> None:
+    def __init__(self, port: int) -> None:
         super().__init__()
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.connect(("127.0.0.1", port))
-        self._socket.setblocking(False)
-        self._rate, self.stopping = rate, False
-        self.took: list[tuple[float, float]] = []
-        self.unanswered: dict[int, float] = {}
+        self._port, self.stopping = port, threading.Event()
+        addresses = [address for number in range(1, len(SITES) + 1) for address in write_members(number)]
+        self._first, *rest = addresses
+        self._open = [self._listen(address) for address in rest]
+
+    def _listen(self, address: str) -> socket.socket:
+        listening = socket.create_server((address, self._port), backlog=64)
+        listening.setblocking(False)
+        return listening
 
     def run(self) -> None:
-        selector = selectors.DefaultSelector()
-        selector.register(self._socket, selectors.EVENT_READ)
-        due, number = time.monotonic(), 0
-        while not self.stopping:
-            now = time.monotonic()
-            if now >= due:
-                number, due = (number + 1) & 0xFFFF, due + 1 / self._rate
-                self.unanswered[number] = now
-                self._socket.send(number.to_bytes(2, "big") + b"\1\0\0\1\0\0\0\0\0\0" + NAME)
-            if selector.select(max(0.0, due - time.monotonic())):
-                self._receive()
-        if selector.select(1.0):
-            self._receive()
+        while not self.stopping.wait(0.05):
+            alive = int(time.monotonic()) % 4 < 2
+            if alive and len(self._open) < len(SITES) * MEMBERS:
+                self._open.append(self._listen(self._first))
+            elif not alive and len(self._open) == len(SITES) * MEMBERS:
+                self._open.pop().close()
+            for listening in self._open:
+                self._take(listening)
+        for listening in self._open:
+            listening.close()
 
-    def _receive(self) -> None:
+    @staticmethod
+    def _take(listening: socket.socket) -> None:
         while True:
             try:
-                reply = self._socket.recv(512)
+                listening.accept()[0].close()
             except BlockingIOError:
                 return
-            now, sent = time.monotonic(), self.unanswered.pop(int.from_bytes(reply[:2], "big"), None)
-            if sent is not None:
-                self.took.append((sent, now - sent))
 
 
-def wait_for_line(daemon: subprocess.Popen[str], text: str) -> str:
-    assert daemon.stderr is not None
-    for line in daemon.stderr:
-        if " error " in line or text in line:
-            if text not in line:
+class Daemon:
+    """The daemon, its log as it comes, and its metrics."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        command = [sys.executable, "-m", "geodns", "serve", "-c", str(folder / "geodns.yaml")]
+        self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self._port, self.pid, self.flips = port, self._process.pid, 0
+
+    def wait_for(self, text: str) -> str:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self.flips += "published: health" in line
+            if " error " in line:
                 sys.exit(line)
-            return line
-    sys.exit("the daemon ended")
+            if text in line:
+                return line.strip()
+        sys.exit("the daemon ended")
+
+    def reload(self) -> str:
+        os.kill(self.pid, signal.SIGHUP)
+        return self.wait_for("published: 1 zone")
+
+    def drops(self) -> float:
+        """What the kernel threw away for the sockets."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port + 1}/metrics", timeout=30) as reply:
+            lines = reply.read().decode().splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("geodns_socket_drops_total{"))
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.communicate()
 
 
-def describe(took: list[float]) -> str:
-    took = sorted(took)
-    if not took:
-        return "none"
-    middle, rare, most = (1e3 * value for value in (took[len(took) // 2], took[int(len(took) * 0.999)], took[-1]))
-    return f"{len(took)} answers: median {middle:.2f}, 99.9 % {rare:.1f}, slowest {most:.1f} ms"
+def start_load(daemon: Daemon, options: argparse.Namespace, seconds: float, *more: str) -> subprocess.Popen[str]:
+    command = [build("loadgen"), "--port", str(options.port), "--pid", str(daemon.pid), "--name", "www.example.com"]
+    command += ["--ecs", "--seconds", str(seconds), "--patience", "1000", "--grace", "2", *more]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def end_load(load: subprocess.Popen[str]) -> dict[str, Any]:
+    said, _ = load.communicate()
+    if load.returncode:
+        sys.exit("loadgen failed")
+    figures: dict[str, Any] = json.loads(said)
+    return figures
+
+
+def describe(figures: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {figures[name]}" for name in FIGURES)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--database", type=Path, required=True)
+    parser.add_argument("--database", type=lambda given: Path(database(given)), default=None)
     parser.add_argument("--names", type=int, default=100_000)
     parser.add_argument("--reloads", type=int, default=4)
-    parser.add_argument("--rate", type=int, default=2000)
+    parser.add_argument("--rate", type=int)
     parser.add_argument("--port", type=int, default=5310)
     options = parser.parse_args()
+    options.database = options.database or Path(database(None))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_zone(folder, options.names)
-        write_config(folder, options.port, options.database.resolve(), 0.0)
-        daemon = subprocess.Popen(
-            [sys.executable, "-m", "geodns", "serve", "-c", str(folder / "geodns.yaml")], stderr=subprocess.PIPE, text=True
-        )
+        write_config(folder, options, 0.0)
+        members = Members(options.port + 2)
+        members.start()
+        daemon = Daemon(folder, options.port)
         try:
-            print(wait_for_line(daemon, "published").strip())
-            for shift in (1.0, 0.0):  # so that both images are there
-                write_config(folder, options.port, options.database.resolve(), shift)
-                daemon.send_signal(signal.SIGHUP)
-                wait_for_line(daemon, "published")
+            print(daemon.wait_for("published: 1 zone"))
+            daemon.wait_for("answering on")
+            write_config(folder, options, 1.0)
+            print(daemon.reload())  # so that both images are there
             measure(daemon, folder, options)
         finally:
-            daemon.terminate()
-            daemon.communicate()
+            daemon.close()
+            members.stopping.set()
+            members.join()
 
 
-def measure(daemon: subprocess.Popen[str], folder: Path, options: argparse.Namespace) -> None:
-    client = Client(options.port, options.rate)
-    client.start()
-    time.sleep(3)
-    began = time.monotonic()
-    for number in range(options.reloads):
-        write_config(folder, options.port, options.database.resolve(), float(number // 2 % 2 == 0))
-        daemon.send_signal(signal.SIGHUP)
-        print(wait_for_line(daemon, "published").strip())
+def measure(daemon: Daemon, folder: Path, options: argparse.Namespace) -> None:
+    capacity = end_load(start_load(daemon, options, 3, "--window", "64"))["per_second"]
+    rate = options.rate or int(min(capacity / 2, MOST))
+    print(f"answers {capacity} a second at most; offered from now on: {rate}")
+    print("at rest:  ", describe(end_load(start_load(daemon, options, REST, "--rate", str(rate)))))
+    before, flips, began = daemon.drops(), daemon.flips, time.monotonic()
+    took = reload_once(daemon, folder, options, 0)  # for how long to offer load
+    seconds = took * (options.reloads + 1)
+    load = start_load(daemon, options, seconds, "--rate", str(rate))
+    for number in range(1, options.reloads + 1):
+        time.sleep(0.5)
+        reload_once(daemon, folder, options, number)
+        if load.poll() is not None:
+            sys.exit("the load ended before the reloads: more is to be measured than was thought")
     ended = time.monotonic()
-    time.sleep(3)
-    client.stopping = True
-    client.join()
-    under = [took for sent, took in client.took if began <= sent <= ended]
-    print("reloading:", describe(under))
-    print("at rest:  ", describe([took for sent, took in client.took if not began <= sent <= ended]))
-    print("no answer:", len(client.unanswered))
+    print("reloading:", describe(end_load(load)))
+    print(f"dropped by the kernel: {daemon.drops() - before:.0f}; health published {daemon.flips - flips} times")
+    print(f"load average {os.getloadavg()[0]:.1f}, {ended - began:.0f} s")
+
+
+def reload_once(daemon: Daemon, folder: Path, options: argparse.Namespace, number: int) -> float:
+    """Reload, every second time with another map; the seconds that took."""
+    write_config(folder, options, float(number // 2 % 2))
+    began = time.monotonic()
+    print(daemon.reload())
+    return time.monotonic() - began
 
 
 if __name__ == "__main__":
