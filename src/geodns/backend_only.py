@@ -145,8 +145,8 @@ class Starter:
         elif now < last + find_pause(count):
             return
         os.pwrite(lock, b"%-31d\n%-31d\n" % (count + 1, int(now * 1000)), 0)  # one length, so nothing of before remains
-        self._say(f"starting the daemon for {self._config}")
         self._started.add(spawn(self._config, lock))
+        self._say(f"starting the daemon for {self._config}")
 
     def _reap(self) -> None:
         """A child of ours that has ended would stay in the process table until we end."""

@@ -111,11 +111,16 @@ def serve(
         bool, typer.Option("--strict", help="A broken configuration is not replaced by the last good one.")
     ] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Take over the sockets of the daemon that runs.")] = False,
+    backend_only: Annotated[
+        bool, typer.Option("--backend-only", help="For PowerDNS alone: no listeners; ends after the last `geodns pipe`.")
+    ] = False,
 ) -> None:
     """Answer queries by UDP and TCP until SIGTERM; SIGHUP reads the configuration again."""
     from .daemon import serve as serve_until_told  # noqa: PLC0415  (each command imports what it needs)
 
-    raise typer.Exit(serve_until_told(config, strict=strict, replace=replace))
+    if backend_only and replace:
+        raise typer.BadParameter("--backend-only has no sockets to take over; leave --replace out")
+    raise typer.Exit(serve_until_told(config, strict=strict, replace=replace, backend_only=backend_only))
 
 
 @app.command()

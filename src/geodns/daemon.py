@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import os
 import signal
@@ -19,6 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .backend_only_life import claim_spot, is_backend_only, lock_if_free, narrow, outlive_clients
 from .compiler.images import find_state, name_state
 from .compiler.opening import Opening, open_server
 from .config.model import Server
@@ -63,30 +65,34 @@ class Sockets:
             self.backend.close()
 
 
-def serve(path: Path | None, *, strict: bool = False, replace: bool = False) -> int:
+def serve(path: Path | None, *, strict: bool = False, replace: bool = False, backend_only: bool = False) -> int:
     """Serve the configuration at *path* (None: the usual places) until told to stop; returns the exit status.
 
     0 after SIGTERM or SIGINT or a hand-over, 1 when it cannot start: the reason is on stderr, one line each. A broken
     configuration starts what was last good, unless *strict*. *replace* takes over from the daemon that runs.
+    *backend_only*: be the daemon that the shims of this user share, and end after the last of them.
     """
     try:
         opening = open_server(path, os.environ, strict=strict or replace)
     except GeodnsError as error:
         print(error, file=sys.stderr)
         return 1
-    server = opening.server
+    written = server = opening.server
     set_up_log(server.log.level, server.log.format)
     for complaint in opening.broken:
         _log.error("%s", complaint)
     try:
+        if backend_only:
+            spot, _ = claim_spot(opening.path, os.environ)  # the lock is held to the end of this process
+            server = narrow(written, spot.socket)
         sockets = bind(server, replace=replace)
     except StartError as error:
         _log.error("%s", error)
-        if not replace and (holder := find_holder(name_state(server, os.environ))):
+        if not (replace or backend_only) and (holder := find_holder(name_state(server, os.environ))):
             _log.error("process %d serves with this state: `geodns serve --replace` takes over from it", holder)
         return 1
     try:
-        return asyncio.run(_run(opening, sockets, strict=strict))
+        return asyncio.run(_run(dataclasses.replace(opening, server=server), written, sockets, strict=strict))
     except GeodnsError as error:
         _log.error("%s", error)
         return 1
@@ -121,8 +127,8 @@ def bind(server: Server, *, replace: bool) -> Sockets:
     return sockets
 
 
-async def _run(opening: Opening, sockets: Sockets, *, strict: bool) -> int:
-    """What comes after binding: drop privileges before anything else is opened."""
+async def _run(opening: Opening, written: Server, sockets: Sockets, *, strict: bool) -> int:
+    """What comes after binding: drop privileges before anything else is opened. *written* is what reloads compare with."""
     server = opening.server
     if server.user is not None:
         drop_privileges(server.user)
@@ -131,10 +137,13 @@ async def _run(opening: Opening, sockets: Sockets, *, strict: bool) -> int:
     state, warning = find_state(server, os.environ)
     if warning:
         _log.warning("%s", warning)
-    lock = lock_state(state) if state is not None and not sockets.predecessor else None
+    if is_backend_only(server):
+        state, lock = lock_if_free(state)
+    else:
+        lock = lock_state(state) if state is not None and not sockets.predecessor else None
     flips = await Flips.open(state)
     strict = strict or sockets.predecessor  # what runs is better than what was good
-    return await Daemon(Parts(opening.path, server, state, flips), sockets, lock, strict=strict).run()
+    return await Daemon(Parts(opening.path, server, written, state, flips), sockets, lock, strict=strict).run()
 
 
 class Daemon:
@@ -195,6 +204,8 @@ class Daemon:
         else:
             await self._answer(self._sockets.bound)
             notify("READY=1")
+        if is_backend_only(parts.server):
+            self._spawn(self._end_with_the_last())
         self._spawn(watch_files(parts.watch, self._see_change))
         while True:
             await self._wanted.wait()
@@ -204,6 +215,10 @@ class Daemon:
                 self._http.token = self._read_token(self._http.token)
             await parts.loader.load()
             notify("READY=1")  # also after a failure: the old configuration is ready
+
+    async def _end_with_the_last(self) -> None:
+        await outlive_clients(lambda: self._parts.backend.clients)
+        self._stopped.set()
 
     def _see_change(self, files: frozenset[Path]) -> None:
         _log.info("changed: %s", ", ".join(sorted(map(str, files))))
@@ -217,7 +232,8 @@ class Daemon:
             reader.start(loop)
         await parts.tcp.start(bound)
         parts.loader.answering = True
-        _log.info("answering on %s", ", ".join(map(str, bound)))
+        backend = parts.server.backend
+        _log.info("answering on %s", ", ".join([*map(str, bound), *([str(backend.path)] if backend else [])]))
 
     def _read_token(self, otherwise: str | None = None) -> str | None:
         """The API's token; *otherwise* where a reload finds none. Raises TokenError at the start."""

@@ -44,11 +44,11 @@ ENGINE = "pure"
 class Parts:
     """Everything that a daemon is made of but its sockets, which `open_adapters` is given."""
 
-    def __init__(self, path: Path, server: Server, state: Path | None, flips: Flips) -> None:
+    def __init__(self, path: Path, server: Server, written: Server, state: Path | None, flips: Flips) -> None:
         self.path, self.server, self.state, self.flips = path.absolute(), server, state, flips
         self.images = find_images(state, os.environ)
         self.settings = make_settings(server)
-        self.loader = Loader(path, server, state, self.images, flips)
+        self.loader = Loader(path, written, state, self.images, flips)
         self.query_log = _make_query_log(server)
         self.control = Control(self)
         self.watch = Watch(())

@@ -214,12 +214,12 @@ class Link:
         pause = CALM if not self._believed_away or reason != self._complaint else REPEAT
         if now - self._said > pause:
             self._complaint, self._said, self._believed_away = reason, now, True
-            self._say(f"{reason}; questions fail until the daemon answers")
+            self._say(f"{reason}; questions fail until there is a daemon")
 
     def _relax(self) -> None:
         if self._believed_away:
             self._believed_away = False
-            self._say("the daemon answers")
+            self._say("connected to the daemon")
 
 
 def has_ended(lines: Sequence[bytes], rest: bytes, free: bool) -> bool:
