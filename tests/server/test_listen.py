@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import resource
 import socket
 import stat
 import subprocess
@@ -73,6 +74,65 @@ def test_stranger_on_the_udp_port_is_noticed() -> None:
         stranger.bind(("127.0.0.1", 0))
         with pytest.raises(StartError, match="cannot listen on UDP"):
             bind_all([stranger.getsockname()])
+
+
+@pytest.fixture(params=["127.0.0.1", "0.0.0.0", pytest.param("::1", marks=needs_ipv6)])
+def group(request: pytest.FixtureRequest) -> Iterator[Bound]:
+    (one,) = bind_all([(request.param, 0)], workers=4)
+    yield one
+    one.close()
+
+
+def test_one_flow_is_spread_over_all_sockets_of_a_group(group: Bound) -> None:
+    """By the kernel's own hash all 2,000 queries of one client would be in one of them."""
+    assert len({one.getsockname() for one in group.group}) == 1
+    address = "::1" if group.udp.family == socket.AF_INET6 else "127.0.0.1"
+    counts = [0] * 4
+    with socket.socket(group.udp.family, socket.SOCK_DGRAM) as sender:
+        for _ in range(20):
+            for _ in range(100):
+                sender.sendto(b"?", (address, group.port))
+            for number, one in enumerate(group.group):
+                while take_one(one):
+                    counts[number] += 1
+    assert sum(counts) == 2000
+    assert all(400 < count < 600 for count in counts), "five standard deviations from 500"
+
+
+def take_one(bound: socket.socket) -> bool:
+    try:
+        bound.recv(100)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def test_second_daemon_is_refused_by_a_group_too(group: Bound) -> None:
+    with pytest.raises(StartError, match="taken"):
+        bind_all([(group.address, group.port)], workers=4)
+    with pytest.raises(StartError, match="taken"):
+        bind_all([(group.address, group.port)])
+
+
+def test_a_stranger_who_would_share_the_port_is_noticed() -> None:
+    """Whoever is there with SO_REUSEPORT already would take a share of the queries."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        stranger.bind(("127.0.0.1", 0))
+        with pytest.raises(StartError, match="cannot listen on UDP"):
+            bind_all([("127.0.0.1", stranger.getsockname()[1])], workers=4)
+
+
+def test_a_group_that_cannot_be_had_leaves_nothing_open() -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before + 10, hard))
+    try:
+        with pytest.raises(StartError, match=r"server\.workers: 127\.0\.0\.1, port [0-9]+: cannot open 100 sockets for UDP"):
+            bind_all([("127.0.0.1", 0)], workers=100)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_restart_is_not_kept_out_by_old_connections(bound: Bound) -> None:

@@ -290,6 +290,41 @@ def test_more_sockets_than_fit_into_one_message(tmp_path: Path) -> None:
     assert count_open() == before, "descriptors are left open"
 
 
+def test_a_group_is_handed_over_whole_and_in_order(tmp_path: Path) -> None:
+    """What waits in one of its sockets is read by whoever claims the address."""
+
+    async def run(bound: Bound) -> None:
+        async with offered(tmp_path / "control", list(label_bound(bound))):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                for _ in range(100):
+                    sender.sendto(b"?", ("127.0.0.1", bound.port))
+            inheritance = await take_over(tmp_path / "control")
+            mine = claim_bound(inheritance, "127.0.0.1", bound.port)
+            assert mine is not None
+            with closing(mine):
+                assert [os.fstat(one.fileno()).st_ino for one in mine.group] == [
+                    os.fstat(one.fileno()).st_ino for one in bound.group
+                ]
+                assert sum(count_waiting(one) for one in mine.group) == 100
+                await inheritance.confirm()
+
+    def count_waiting(one: socket.socket) -> int:
+        count = 0
+        with suppress(BlockingIOError):
+            while one.recv(10):
+                count += 1
+        return count
+
+    (bound,) = bind_all([("127.0.0.1", 0)], workers=3)
+    with closing(bound):
+        labels = [
+            *(Label("udp", "127.0.0.1", bound.port, number) for number in range(3)),
+            Label("tcp", "127.0.0.1", bound.port),
+        ]
+        assert [one.label for one in label_bound(bound)] == labels
+        asyncio.run(run(bound))
+
+
 def test_a_socket_that_is_offered_twice_is_refused(tmp_path: Path) -> None:
     async def run() -> None:
         with bound_to("127.0.0.1") as bound:

@@ -13,6 +13,8 @@ import pwd
 import resource
 import socket
 import stat
+import struct
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -26,6 +28,10 @@ LONGEST = 107  # octets of a unix socket's path: sun_path in unix(7) has 108, th
 OWNER_ONLY = 0o177  # the umask under which unix sockets are made, so that at no moment a stranger may connect
 WAITING = 128  # connections of PowerDNS that may wait to be accepted; each of its threads has one
 IP_PKTINFO = 8  # linux/in.h; the socket module of Python 3.11 has no name for it
+SO_ATTACH_REUSEPORT_CBPF = 51  # asm-generic/socket.h
+FILTER, FILTERS = struct.Struct("=HBBI"), struct.Struct("HP")  # linux/filter.h: sock_filter, sock_fprog
+LOAD_RANDOM, MODULO, RETURN = 0x20, 0x94, 0x16  # BPF_LD | BPF_W | BPF_ABS, BPF_ALU | BPF_MOD | BPF_K, BPF_RET | BPF_A
+RANDOM = 0xFFFFF000 + 56  # SKF_AD_OFF + SKF_AD_RANDOM: where a filter finds a random number
 HINTS = {
     errno.EADDRINUSE: "the port is taken: is another geodns or name server running? (ss -lntup tells)",
     errno.EACCES: "ports below 1024 need root, or the capability CAP_NET_BIND_SERVICE",
@@ -36,12 +42,22 @@ HINTS = {
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """One listen address with its two sockets; both are bound, not blocking, and the TCP one listens."""
+    """One listen address with its sockets; all are bound, not blocking, and the TCP one listens.
+
+    `more` are further sockets for UDP, one for each thread behind the first. The kernel spreads queries over all of them, so
+    all must be read.
+    """
 
     address: str
     port: int
     udp: socket.socket
     tcp: socket.socket
+    more: tuple[socket.socket, ...] = ()
+
+    @property
+    def group(self) -> tuple[socket.socket, ...]:
+        """Every socket for UDP."""
+        return self.udp, *self.more
 
     @property
     def wildcard(self) -> bool:
@@ -52,20 +68,20 @@ class Bound:
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
     def close(self) -> None:
-        self.udp.close()
-        self.tcp.close()
+        for one in (*self.group, self.tcp):
+            one.close()
 
 
-def bind_all(addresses: Sequence[tuple[str, int]]) -> tuple[Bound, ...]:
+def bind_all(addresses: Sequence[tuple[str, int]], workers: int = 1) -> tuple[Bound, ...]:
     """Bind UDP and TCP of every (address, port), or none: whatever fails closes the others again.
 
-    None has SO_REUSEPORT, so a second daemon fails here instead of taking half of the queries. Port 0 takes any free one.
-    Raises StartError: one line with address, reason and hint.
+    Each is bound without SO_REUSEPORT first, so a second daemon fails here instead of taking half of the queries. Port 0
+    takes any free one. *workers*: sockets for UDP at each address. Raises StartError, one line: address, reason and hint.
     """
     bound: list[Bound] = []
     try:
         for address, port in addresses:
-            bound.append(_bind(address, port))
+            bound.append(_bind(address, port, workers))
     except BaseException:
         for one in bound:
             one.close()
@@ -73,14 +89,55 @@ def bind_all(addresses: Sequence[tuple[str, int]]) -> tuple[Bound, ...]:
     return tuple(bound)
 
 
-def _bind(address: str, port: int) -> Bound:
+def _bind(address: str, port: int, workers: int) -> Bound:
     tcp = open_listener("server.listen", address, port, socket.SOCK_STREAM)
     try:
         udp = open_listener("server.listen", address, tcp.getsockname()[1], socket.SOCK_DGRAM)
+        try:
+            more = _bind_more(udp, workers - 1)
+        except OSError as error:
+            udp.close()
+            text = f"cannot open {workers} sockets for UDP: {error.strerror}"
+            raise StartError(f"server.workers: {address}, port {tcp.getsockname()[1]}: {text}") from error
     except BaseException:
         tcp.close()
         raise
-    return Bound(address, tcp.getsockname()[1], udp, tcp)
+    return Bound(address, tcp.getsockname()[1], udp, tcp, more)
+
+
+def _bind_more(first: socket.socket, count: int) -> tuple[socket.socket, ...]:
+    """*count* further sockets for UDP where *first* is bound alone, all in one group. Raises OSError; then none is open.
+
+    From now on another process of this user could join by SO_REUSEPORT; one of ours does not, it binds without first.
+    """
+    if count < 1:
+        return ()
+    more: list[socket.socket] = []
+    first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    where = first.getsockname()
+    try:
+        for _ in range(count):
+            more.append(opened := socket.socket(first.family, socket.SOCK_DGRAM))
+            _set_options(opened, first.family, socket.SOCK_DGRAM, ip_address(where[0].partition("%")[0]).is_unspecified)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            opened.bind(where)
+        spread(first, count + 1)
+    except BaseException:
+        for one in more:
+            one.close()
+        raise
+    return tuple(more)
+
+
+def spread(member: socket.socket, count: int) -> None:
+    """Let the kernel give each query to any of the *count* sockets in the group of *member*. Raises OSError.
+
+    By itself it takes a hash of both addresses, so that one busy resolver has one thread. Nothing of ours is kept for a
+    client, so chance spreads better: a random number modulo *count*.
+    """
+    lines = ((LOAD_RANDOM, 0, 0, RANDOM), (MODULO, 0, 0, count), (RETURN, 0, 0, 0))
+    program = array("B", b"".join(FILTER.pack(*line) for line in lines))
+    member.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, FILTERS.pack(len(lines), program.buffer_info()[0]))
 
 
 def open_listener(key: str, address: str, port: int, kind: socket.SocketKind) -> socket.socket:

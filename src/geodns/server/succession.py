@@ -47,10 +47,12 @@ class Label:
     kind: str  # udp, tcp, http, control, backend
     address: str
     port: int = 0
+    number: int = 0  # of several for UDP at one address, from 0
 
     def __str__(self) -> str:
         where = self.address if self.kind in UNIX else f"[{self.address}]" if ":" in self.address else self.address
-        return f"{self.kind} {where}:{self.port}" if self.port else f"{self.kind} {where}"
+        which = f", number {self.number}" if self.number else ""
+        return f"{self.kind} {where}:{self.port}{which}" if self.port else f"{self.kind} {where}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ class Offer:
 
     async def _negotiate(self, channel: Channel) -> None:
         sockets = self._sockets()
-        labels = [[one.label.kind, one.label.address, one.label.port] for one in sockets]
+        labels = [[one.label.kind, one.label.address, one.label.port, one.label.number] for one in sockets]
         offered = {"pid": os.getpid(), "sockets": labels, "lock": self.lock is not None}
         await channel.send(f"OFFER {json.dumps(offered)}")
         answer = await channel.read_line(self._patience, at_end=b"")
@@ -229,20 +231,24 @@ class Inheritance:
         self._channel.close()
 
 
-def label_bound(bound: Bound) -> tuple[Labelled, Labelled]:
-    """Both sockets of a listen address, for `Offer`."""
-    return (
-        Labelled(Label("udp", bound.address, bound.port), bound.udp),
-        Labelled(Label("tcp", bound.address, bound.port), bound.tcp),
-    )
+def label_bound(bound: Bound) -> tuple[Labelled, ...]:
+    """All sockets of a listen address, for `Offer`."""
+    udp = (Labelled(Label("udp", bound.address, bound.port, number), one) for number, one in enumerate(bound.group))
+    return *udp, Labelled(Label("tcp", bound.address, bound.port), bound.tcp)
 
 
 def claim_bound(inheritance: Inheritance, address: str, port: int) -> Bound | None:
-    """Both sockets of a listen address, out of what was handed over; None where the old one did not listen there."""
-    udp, tcp = inheritance.claim(Label("udp", address, port)), inheritance.claim(Label("tcp", address, port))
-    if udp is not None and tcp is not None:
-        return Bound(address, port, udp, tcp)
-    for one in filter(None, (udp, tcp)):
+    """All sockets of a listen address, out of what was handed over; None where the old one did not listen there.
+
+    As many for UDP as there were: whatever waits in one that nobody claims would be lost.
+    """
+    udp: list[socket.socket] = []
+    while (one := inheritance.claim(Label("udp", address, port, len(udp)))) is not None:
+        udp.append(one)
+    tcp = inheritance.claim(Label("tcp", address, port))
+    if udp and tcp is not None:
+        return Bound(address, port, udp[0], tcp, tuple(udp[1:]))
+    for one in (*udp, *([tcp] if tcp is not None else [])):
         one.close()
     return None
 
@@ -301,7 +307,10 @@ async def _open_offer(control: Path) -> tuple[Channel, int, tuple[Label, ...], b
         if not line.startswith(b"OFFER "):
             raise ChannelError(line.decode(errors="replace")[:200])
         offered = json.loads(line.removeprefix(b"OFFER "))
-        labels = tuple(Label(str(kind), str(address), int(port)) for kind, address, port in offered["sockets"])
+        labels = tuple(
+            Label(str(kind), str(address), int(port), *map(int, number[:1]))
+            for kind, address, port, *number in offered["sockets"]
+        )
         if len(set(labels)) < len(labels):
             raise ChannelError("it offers a socket twice")
         return channel, int(offered["pid"]), labels, bool(offered["lock"])
