@@ -5,6 +5,7 @@ from __future__ import annotations
 import dns.rdata
 import dns.rdatatype
 import pytest
+from fuzz import fuzz_backend
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.server.powered import FixedLookup, power_snapshot
@@ -207,6 +208,11 @@ def test_always_one_block_or_one_fail_for_a_line(lines: list[bytes]) -> None:
     session, _ = make_session()
     for line in lines:
         check_block(session.answer(line))
+
+
+def test_fuzz_for_a_moment() -> None:
+    """Both protocols."""
+    assert fuzz_backend.run(4_000, 1) == []
 
 
 def check_block(octets: bytes) -> None:
