@@ -8,6 +8,7 @@ Knows PowerDNS's programs and what they must be told to leave the machine alone.
 
 from __future__ import annotations
 
+import random
 import re
 import shutil
 import socket
@@ -171,12 +172,13 @@ def run_tool(program: str, *words: str) -> str:
 
 
 def find_port() -> int:
-    """A port that UDP and TCP are free at, at this moment."""
+    """A port that UDP and TCP are free at, at this moment, and that is none of those that the kernel gives to clients."""
+    given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     while True:
+        port = random.randrange(10_000, max(given, 11_000))
         with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            port = int(tcp.getsockname()[1])
             try:
+                tcp.bind(("127.0.0.1", port))
                 udp.bind(("127.0.0.1", port))
             except OSError:
                 continue
