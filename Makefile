@@ -20,7 +20,7 @@ help:
 	@echo 'make run      install, start $(CONFIG) on 127.0.0.1:5300, print what to try'
 	@echo 'make test     install, then every check: lint, types, tests'
 	@echo 'make format   let ruff rewrite what it can'
-	@echo 'make fuzz     PACKETS=$(PACKETS) SEED=$(SEED): random packets against the answer function, lines against PowerDNS's protocols'
+	@echo 'make fuzz     PACKETS=$(PACKETS) SEED=$(SEED): random packets against the answer function, lines against the protocols of PowerDNS'
 	@echo 'make bench    time the small functions; bench/RESULTS.md says how the whole server is measured'
 	@echo 'make clean    remove .venv and what tools left behind'
 
