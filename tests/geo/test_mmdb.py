@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.world import MARKER, encode, write_world
 
+from geodns.compiler.leaves import read_leaves
 from geodns.compiler.orders import Rules
-from geodns.compiler.rangebuild import build_layer, read_leaves
+from geodns.compiler.rangebuild import build_layer
 from geodns.compiler.segments import V4, V6, Segment
 from geodns.compiler.states import States
 from geodns.errors import DatabaseError

@@ -28,20 +28,10 @@ from ..geo.place import ASN_WANTED, FACTS_WANTED, NOWHERE, Facts, Sources, read_
 from ..image import LAYOUT
 from ..image_maps import Countries, FlatTable, write_maps
 from ..snapshot import DEFAULT, FIRST_ROW
+from .leaves import MIXED, mark_nodes, read_leaves, read_numbers
 from .naming import Naming
 from .orders import Ordering, Row, Rules, build_ordering, collect_rules, is_tiered
-from .rangebuild import (
-    MIXED,
-    Layer,
-    build_layer,
-    fill_gaps,
-    lay_numbers,
-    mark_nodes,
-    read_leaves,
-    read_numbers,
-    resolve,
-    walk,
-)
+from .rangebuild import Layer, build_layer, fill_gaps, lay_numbers, resolve, walk
 from .segments import V4, V6, Family, Segment, build_segments, forced_boundaries
 from .states import NAMELESS, UNPLACED, State, States
 

@@ -13,16 +13,16 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import repeat
 
+from .. import loops
 from ..errors import DatabaseError
 from ..geo.mmdb import Database
-from ..geo.place import ASN_WANTED, FACTS_WANTED, NOWHERE, Facts, read_asn, read_facts
+from ..geo.place import Facts
+from .leaves import MIXED, Leaves, Values
 from .segments import V4, Family, Segment, cover
 from .states import Memo, States
 
-MIXED = -1
 MAX_STEPS = 1 << 26  # of one walk; full databases take less than a tenth
 DEEPER = 64  # levels below an IPv6 /64
 
@@ -33,73 +33,6 @@ class Layer:
 
     starts: array[int]
     values: array[int]
-
-
-@dataclass(frozen=True)
-class Leaves:
-    """A database and the state behind each of its records. *facts* collects what corrections need to know exactly."""
-
-    database: Database
-    values: dict[int, int]
-    facts: dict[Facts, int]
-
-    @cached_property
-    def marks(self) -> array[int]:
-        """By node: the one value of its whole subtree, or MIXED."""
-        return mark_nodes(self.database, self.values)
-
-    @cached_property
-    def exact(self) -> Memo:
-        """Number in *facts* by record, for where a correction lies over it."""
-        database, facts = self.database, self.facts
-
-        def number(pointer: int) -> int:
-            if pointer == database.node_count:
-                return 0
-            return facts.setdefault(read_facts(database.record(pointer, FACTS_WANTED)), len(facts))
-
-        return Memo(number)
-
-
-def read_leaves(database: Database, states: States, facts: dict[Facts, int]) -> Leaves:
-    """Decode every record of *database*. Raises DatabaseError when it has records, but none says where anything is."""
-    values, known = {database.node_count: 0}, False
-    for pointer in sorted(database.pointers()):
-        found = read_facts(database.record(pointer, FACTS_WANTED))
-        known = known or found != NOWHERE
-        values[pointer] = 0 if found == NOWHERE else states.of_facts(found)
-    if len(values) > 1 and not known:
-        kind = database.metadata.database_type
-        raise DatabaseError(f'{database.name}: holds no places (its type is "{kind}"), expected a City or Country database')
-    return Leaves(database, values, facts)
-
-
-def read_numbers(database: Database, asns: Sequence[int]) -> dict[int, int]:
-    """By record: 0, or 1 + the index in *asns* of its AS number. Raises DatabaseError when no record has any."""
-    wanted = {asn: i + 1 for i, asn in enumerate(asns)}
-    values, known = {database.node_count: 0}, False
-    for pointer in sorted(database.pointers()):
-        found = read_asn(database.record(pointer, ASN_WANTED))
-        known = known or found is not None
-        values[pointer] = wanted.get(found, 0) if found is not None else 0
-    if len(values) > 1 and not known:
-        kind = database.metadata.database_type
-        raise DatabaseError(f'{database.name}: holds no AS numbers (its type is "{kind}"), expected an ASN database')
-    return values
-
-
-def mark_nodes(database: Database, leaves: dict[int, int]) -> array[int]:
-    """By node: the one value of its whole subtree, or MIXED, which is also safe to say of one not looked at yet."""
-    nodes = i = database.node_count
-    marks = array("i", [MIXED]) * nodes
-    for left, right in zip(reversed(database.left), reversed(database.right), strict=True):
-        a = marks[left] if left < nodes else leaves[left]
-        i -= 1
-        if right < nodes:
-            marks[i] = a if a == marks[right] else MIXED
-        else:
-            marks[i] = a if a == leaves[right] else MIXED
-    return marks
 
 
 class AllMixed(Sequence[int]):
@@ -132,10 +65,13 @@ def walk(
     family: Family,
     span: tuple[int, int],
     marks: Sequence[int],
-    leaves: dict[int, int],
+    leaves: Values,
     layer: Layer,
 ) -> None:
     """Append the ranges of *span* to *layer*, neighbours merged. Raises DatabaseError for a tree without end."""
+    if not isinstance(leaves, dict):
+        _walk_natively(database, family, span, marks, leaves, layer)
+        return
     left, right, nodes = database.left, database.right, database.node_count
     root = database.v4_root if family is V4 else 0
     add_start, add_value = layer.starts.append, layer.values.append
@@ -157,7 +93,36 @@ def walk(
                 add_value(value)
                 last = value
         else:
-            raise DatabaseError(f"{database.name}: corrupt search tree: it unfolds into too many networks")
+            raise _endless(database)
+
+
+def _walk_natively(
+    database: Database,
+    family: Family,
+    span: tuple[int, int],
+    marks: Sequence[int],
+    leaves: loops.walk.Leaves,
+    layer: Layer,
+) -> None:
+    assert isinstance(marks, array)
+    root, bits = (database.v4_root, 32) if family is V4 else (0, 64)
+    end, starts, values = loops.walk.walk(
+        database.left, database.right, marks, leaves, root, bits, list(cover(*span)), MAX_STEPS
+    )
+    if end == loops.walk.TOO_DEEP:
+        raise _too_deep(database, family)
+    if end == loops.walk.ENDLESS:
+        raise _endless(database)
+    layer.starts.extend(starts)
+    layer.values.extend(values)
+
+
+def _endless(database: Database) -> DatabaseError:
+    return DatabaseError(f"{database.name}: corrupt search tree: it unfolds into too many networks")
+
+
+def _too_deep(database: Database, family: Family) -> DatabaseError:
+    return DatabaseError(f"{database.name}: corrupt search tree: deeper than {family.bits} bits")
 
 
 def _descend(database: Database, root: int, first: int, size: int, units: int) -> int:
@@ -177,7 +142,7 @@ def _first_below(database: Database, node: int, leaves: dict[int, int], family: 
             break
         node = left[node]
     if node < nodes:
-        raise DatabaseError(f"{database.name}: corrupt search tree: deeper than {family.bits} bits")
+        raise _too_deep(database, family)
     return leaves[node]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from .. import loops
 from ..geo.distance import Site, rank_sites
 from ..geo.place import NOWHERE, Facts, complete, correct
 from .orders import Rules
@@ -36,6 +37,7 @@ class States:
         self.datacenters = datacenters
         self.found: list[State] = []
         self._sites = sites
+        self.shadow = _shadow(sites)  # the same natively, which ranks as they do; None without
         self._numbers: dict[State, int] = {}
         self._rankings: dict[tuple[float, float], tuple[int, ...]] = {}
         self._distinct: dict[tuple[int, ...], tuple[int, ...]] = {}
@@ -56,7 +58,8 @@ class States:
         if facts.latitude is not None and facts.longitude is not None and self._sites:
             here = (facts.latitude, facts.longitude)
             if here not in self._rankings:
-                ranking = rank_sites(*here, self._sites)  # few are distinct: keep each once, not per coordinates
+                ranking = self.shadow.rank(*here) if self.shadow else rank_sites(*here, self._sites)
+                # Few are distinct: keep each once, not per coordinates.
                 self._rankings[here] = self._distinct.setdefault(ranking, ranking)
             ranking = self._rankings[here]
         area = facts[:3]
@@ -89,6 +92,14 @@ class States:
         if state.asn_known:
             return number
         return self.intern(state._replace(rules=state.rules & self.rules.by_asn(asn), asn_known=True))
+
+
+def _shadow(sites: tuple[Site, ...]) -> loops.records.Sites | None:
+    if not loops.are_native() or not sites:
+        return None
+    return loops.records.Sites(
+        [site.point for site in sites], [site.factor for site in sites], [site.number for site in sites]
+    )
 
 
 class Memo(dict[int, int]):

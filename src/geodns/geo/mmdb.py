@@ -22,6 +22,7 @@ from typing import Any
 
 import maxminddb
 
+from .. import loops
 from ..errors import DatabaseError
 from .records import SCALAR, Values, Wanted, want
 
@@ -165,6 +166,8 @@ def _tree_size(metadata: Metadata) -> int:
 
 def _read_tree(octets: bytes, metadata: Metadata) -> tuple[array[int], array[int]]:
     """Left and right records of all nodes, by strided copies: no Python object per node."""
+    if loops.are_native():
+        return loops.walk.read_tree(octets, metadata.node_count, metadata.record_size)
     size, tree = metadata.record_size, octets[: _tree_size(metadata)]
     width = size // 4  # octets of a node
     if size == 32:
@@ -201,6 +204,8 @@ def _parents_first(left: array[int], right: array[int]) -> bool:
 
     Then there are no cycles, and a loop from the end meets children before parents wherever it matters.
     """
+    if loops.are_native():
+        return loops.walk.parents_first(left, right, _find_v4(left))
     if all(map(gt, left, count())) and all(map(gt, right, count())):
         return True
     back = {i for side in (left, right) for i in compress(count(), map(le, side, count()))}

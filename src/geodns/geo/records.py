@@ -55,7 +55,7 @@ class Values:
         self.name = name
         self._seen: dict[tuple[int, int], Any] = {}
         self._keys: dict[int, bytes] = {}
-        self._patience = 16 * len(octets) + 1_000_000  # values that may be skipped in all
+        self.patience = 16 * len(octets) + 1_000_000  # values that may be skipped in all
 
     def read(self, offset: int, wanted: Wanted) -> Any:
         """The value at *offset*; maps come as dicts with the wanted keys that are there."""
@@ -174,8 +174,8 @@ class Values:
     def _skip(self, at: int, left: int) -> int:
         """What follows *left* values at *at*. Reads no more than their control octets, and does not recurse."""
         octets = self.octets
-        self._patience -= left
-        if self._patience < 0:
+        self.patience -= left
+        if self.patience < 0:
             raise self._broken(at, "more values than the file can hold")
         while left:
             left -= 1
@@ -191,7 +191,7 @@ class Values:
             if kind in (MAP, ARRAY):
                 inner = 2 * size if kind == MAP else size
                 left += inner
-                self._patience -= inner
+                self.patience -= inner
             elif kind > FLOAT:
                 raise self._broken(at, f"there is no type {kind}")
             elif kind != BOOL:
