@@ -24,10 +24,11 @@ from geodns import publish
 from geodns.answer import answer
 from geodns.compiler.build import Built, assemble, build
 from geodns.compiler.choices import build_choices, build_pool
+from geodns.errors import ControlError
 from geodns.flips import PACE, Flips, is_told, moment
 from geodns.health.overrides import Override
 from geodns.health.state import Health, Outcome, Verdict
-from geodns.health.store import load_states
+from geodns.health.store import load_states, save_overrides
 from geodns.health.targets import Plan, Target, build_targets
 from geodns.server.listen import bind_all
 from geodns.server.udp import UdpReader
@@ -250,6 +251,49 @@ def test_an_override_is_answered_and_kept_when_put_returns(scene: Scene, tmp_pat
             await run.flips.end("w0/nyc", ("drain",))
             assert run.settled()
             assert saved(tmp_path, "overrides") == []
+
+    in_loop(work)
+
+
+def test_an_override_at_the_end_is_kept_or_refused_never_lost(scene: Scene, tmp_path: Path) -> None:
+    """A successor reads the file once we have stopped; what comes later would be written over its head."""
+
+    async def work() -> None:
+        async with running(scene, tmp_path) as run:
+            late = Override("w0/nyc", "drain", "rob", "test", time.time(), None)
+            async with run.flips.replacing():  # so that it is not published in time
+                putting = asyncio.create_task(run.flips.put(late))
+                await asyncio.sleep(2 * PACE)
+                assert not putting.done()
+                await run.flips.stop()
+            assert [one["target"] for one in saved(tmp_path, "overrides")] == ["w0/nyc"]
+            (tmp_path / "overrides.json").unlink()
+            await putting
+            with pytest.raises(ControlError, match="this process is ending"):
+                await run.flips.put(late)
+            with pytest.raises(ControlError, match="this process is ending"):
+                await run.flips.end("w0/nyc", ("drain",))
+            assert not (tmp_path / "overrides.json").exists()
+
+    in_loop(work)
+
+
+def test_what_a_predecessor_put_and_ended_is_inherited_but_not_a_damaged_file(
+    scene: Scene, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = time.time()
+    old, kept, new = (Override(f"w{number}/nyc", "drain", "rob", "test", now, None) for number in range(3))
+
+    async def work() -> None:
+        save_overrides(tmp_path, (old, kept), now)
+        async with running(scene, tmp_path) as run:
+            save_overrides(tmp_path, (kept, new), now)
+            await run.flips.inherit()
+            assert set(run.flips.roster.overrides) == {kept, new}
+            (tmp_path / "overrides.json").write_text("{")
+            await run.flips.inherit()
+            assert set(run.flips.roster.overrides) == {kept, new}
+            assert "cut off or damaged" in caplog.text
 
     in_loop(work)
 

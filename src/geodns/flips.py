@@ -19,6 +19,7 @@ from pathlib import Path
 from . import publish
 from .compiler.choices import build_pool
 from .config.model import Health as HealthSettings
+from .errors import ControlError
 from .health.child import Prober
 from .health.events import Event, Moment
 from .health.overrides import Override
@@ -47,7 +48,7 @@ class Flips:
         self.prober = Prober(self.hear, self._stop_seeing, self._see_again)
         self.publishes = 0  # since the start
         self.told: Callable[[Snapshot], None] = lambda snapshot: None  # of each snapshot, in the turn that it is published
-        self._state, self._keeps = state, False
+        self._state, self._keeps, self._stopped = state, False, False
         self._numbers: dict[tuple[str, str], int] = {}  # of pools, by service and datacenter
         self._held = asyncio.Lock()  # whoever replaces the snapshot has it
         self._dirty, self._settled, self._news = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -88,12 +89,17 @@ class Flips:
             await asyncio.sleep(TICK)
 
     async def stop(self) -> None:
-        """End the prober, save what is known."""
+        """End the prober, save what is known, those overrides too that were just put; write nothing afterwards."""
+        self._stopped = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.prober.stop()
         await self.save()
+        if self._state is not None and self._keeps and not self._settled.is_set():
+            await self._try(save_overrides, self._state, self.roster.overrides)
+        self._keeps = False  # the books may be a successor's from now on
+        self._settled.set()
 
     async def inherit(self) -> None:
         """The predecessor has ended, the books are ours: what was begun or ended there while we started counts here too."""
@@ -101,9 +107,12 @@ class Flips:
         if self._state is None:
             return
         now = moment()
-        overrides, _ = await asyncio.get_running_loop().run_in_executor(None, load_overrides, self._state, now.wall)
-        for gone in set(self.roster.overrides) - set(overrides):
-            self._tell(self.roster.end(gone.target, (gone.kind,), now))
+        overrides, warnings = await asyncio.get_running_loop().run_in_executor(None, load_overrides, self._state, now.wall)
+        for text in warnings:
+            _log.warning("%s", text)
+        if not warnings:  # else who is missing may be so because the file is damaged
+            for gone in set(self.roster.overrides) - set(overrides):
+                self._tell(self.roster.end(gone.target, (gone.kind,), now))
         for new in set(overrides) - set(self.roster.overrides):
             self._tell(self.roster.put(new, now))
 
@@ -164,14 +173,23 @@ class Flips:
             self._news.set()
 
     async def put(self, override: Override) -> None:
-        """Begin *override*: it is in the answers and saved when this returns. OSError: it is not saved, but counts."""
+        """Begin *override*: it is in the answers and saved when this returns. OSError: it is not saved, but counts.
+
+        ControlError when it is too late: it would be lost.
+        """
+        self._refuse_at_end()
         self._tell(self.roster.put(override, moment()))
         await self._keep_overrides()
 
     async def end(self, target: str, kinds: Collection[str]) -> None:
         """End what was forced on *target*; otherwise as `put`."""
+        self._refuse_at_end()
         self._tell(self.roster.end(target, kinds, moment()))
         await self._keep_overrides()
+
+    def _refuse_at_end(self) -> None:
+        if self._stopped:
+            raise ControlError(503, "this process is ending: ask again, its successor if there is one knows the overrides")
 
     async def _keep_overrides(self) -> None:
         await self._settled.wait()
