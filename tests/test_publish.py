@@ -136,3 +136,71 @@ def test_zones_shared_with_the_current_snapshot_stay() -> None:
     assert list(publish.sweep()) == [], "a health event keeps the zones: there is nothing to walk"
     assert Counted.alive == 1001
     assert len(shared.names) == 1000
+
+
+class Threads:
+    """A reader that is told, and says itself whether it is through with what was before."""
+
+    def __init__(self) -> None:
+        self.told: list[publish.Current] = []
+        self.seen: list[object] = []  # what was current when it was told
+        self.sweeps, self.through = 0, True
+
+    def exchange(self, now: publish.Current) -> None:
+        self.told.append(now)
+        self.seen.append(publish.current)
+
+    def sweep(self) -> bool:
+        self.sweeps += 1
+        return self.through
+
+
+@pytest.fixture
+def threads() -> Iterator[Threads]:
+    publish.publish(made_up(1))
+    reader = Threads()
+    publish.attach(reader)
+    yield reader
+    publish.detach(reader)
+
+
+def test_threads_are_told_first(threads: Threads) -> None:
+    """What they leave to Python meets the same snapshot or a newer one."""
+    assert threads.told == [publish.current], "what is current, at once"
+    before, snapshot = publish.current, made_up(1)
+    publish.publish(snapshot, native=(root := cast(Any, object())))
+    assert threads.seen[-1] is before
+    assert threads.told[-1] is publish.current
+    assert (threads.told[-1].snapshot, threads.told[-1].native) == (snapshot, root)
+
+
+def test_threads_that_ended_are_told_nothing(threads: Threads) -> None:
+    publish.detach(threads)
+    publish.publish(made_up(1))
+    for _ in publish.sweep():
+        pass
+    assert len(threads.told) == 1
+    assert threads.sweeps == 0
+
+
+def test_counts_are_settled_when_no_thread_counts_by_the_old_names(threads: Threads) -> None:
+    """A count that comes late would be lost: the list that it is in was added up already."""
+    late = Threads()
+    publish.attach(late)
+    try:
+        old = counters()
+        publish.publish(made_up(1, pools=2))
+        threads.through = False
+        for _ in publish.sweep():
+            pass
+        assert counters().past.waiting == (old,)
+        assert late.sweeps == threads.sweeps == 1, "each is swept, also behind one that is not through"
+        old.tally[0] += 5
+        assert counters().read().fixed[0] == 5, "it is in no gap meanwhile"
+        threads.through = True
+        for _ in publish.sweep():
+            pass
+        assert counters().past.waiting == ()
+        assert counters().read().fixed[0] == 5
+    finally:
+        publish.detach(late)

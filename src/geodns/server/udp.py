@@ -35,10 +35,11 @@ Ancillary = list[tuple[int, int, bytes]]
 
 
 class UdpReader:
-    """One UDP socket, read whenever the loop sees queries in it."""
+    """One UDP socket, read whenever the loop sees queries in it; *number*: which of several at this address."""
 
-    def __init__(self, bound: Bound, answer: Answer, settings: Settings) -> None:
-        self._socket, self._wildcard = bound.udp, bound.wildcard
+    def __init__(self, bound: Bound, answer: Answer, settings: Settings, number: int = 0) -> None:
+        self.listen = str(bound)
+        self._socket, self._wildcard = bound.group[number], bound.wildcard
         self._answer, self._settings = answer, settings
         family = bound.udp.family
         self._pack = socket.inet_aton if family == socket.AF_INET else partial(socket.inet_pton, family)
@@ -67,25 +68,11 @@ class UdpReader:
         if self._loop is not None:
             self._loop.remove_reader(self._socket)
             self._loop = None
-            self._shut_door()
+            shut_door(self._socket, wildcard=self._wildcard)
             for _ in range(LAST_BATCHES):
                 if not self.serve_batch():
                     break
         self._socket.close()
-
-    def _shut_door(self) -> None:
-        """Let no further query in: a UDP socket that is connected takes packets of that one peer only, here itself.
-
-        Without it a query that arrives between the last look and close() would vanish; now its sender is told at once,
-        by ICMP, and asks another name server. What had arrived before stays readable.
-        """
-        address, port, *rest = self._socket.getsockname()
-        try:
-            if self._wildcard:
-                address = "127.0.0.1" if self._socket.family == socket.AF_INET else "::1"
-            self._socket.connect((address, port, *rest))
-        except OSError:
-            return  # no route to ourselves: then the gap of a microsecond stays
 
     def serve_batch(self) -> int:
         """Serve what waits, 64 queries at most, never waiting; returns how many there were."""
@@ -101,10 +88,7 @@ class UdpReader:
 
         None where it cannot be known: a closed socket, a kernel before Linux 4.12.
         """
-        try:
-            return int(MEMORY_INFO.unpack(self._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, MEMORY_INFO.size))[-1])
-        except OSError:
-            return None
+        return read_drops(self._socket)
 
     def _turn(self) -> Turn:
         current = publish.current
@@ -165,6 +149,29 @@ class UdpReader:
     def _failed(self, turn: Turn, query: bytes) -> bytes | None:
         turn.tally[metrics.INTERNAL_ERRORS] += 1
         return self._failures.tell(query)
+
+
+def shut_door(bound: socket.socket, *, wildcard: bool) -> None:
+    """Let no further query in: a UDP socket that is connected takes packets of that one peer only, here itself.
+
+    Without it a query that arrives between the last look and close() would vanish; now its sender is told at once,
+    by ICMP, and asks another name server. What had arrived before stays readable.
+    """
+    address, port, *rest = bound.getsockname()
+    try:
+        if wildcard:
+            address = "127.0.0.1" if bound.family == socket.AF_INET else "::1"
+        bound.connect((address, port, *rest))
+    except OSError:
+        return  # no route to ourselves: then the gap of a microsecond stays
+
+
+def read_drops(bound: socket.socket) -> int | None:
+    """Queries that the kernel threw away since *bound* was opened; None where it cannot be known."""
+    try:
+        return int(MEMORY_INFO.unpack(bound.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, MEMORY_INFO.size))[-1])
+    except OSError:
+        return None
 
 
 def _count_receive(turn: Turn, error: OSError) -> None:
