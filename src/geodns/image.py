@@ -29,6 +29,7 @@ class Kind(IntEnum):
 
     MAPS = 1
     ZONES = 2
+    CHOICES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,12 @@ class Block:
 # by the module that owns the kind. Native code compares its structs with this table at import.
 MAPS_SECTIONS: dict[int, tuple[str, str]] = {}
 ZONES_SECTIONS: dict[int, tuple[str, str]] = {}
-SECTIONS: dict[Kind, dict[int, tuple[str, str]]] = {Kind.MAPS: MAPS_SECTIONS, Kind.ZONES: ZONES_SECTIONS}
+CHOICES_SECTIONS: dict[int, tuple[str, str]] = {}
+SECTIONS: dict[Kind, dict[int, tuple[str, str]]] = {
+    Kind.MAPS: MAPS_SECTIONS,
+    Kind.ZONES: ZONES_SECTIONS,
+    Kind.CHOICES: CHOICES_SECTIONS,
+}
 
 
 def write_block(kind: Kind, shape: bytes, sections: list[tuple[int, int, bytes | bytearray | memoryview]]) -> bytes:
@@ -84,6 +90,23 @@ def open_block(octets: bytes, kind: Kind, name: str) -> Block:
 
 def open_in_slices(octets: bytes, kind: Kind, name: str) -> Generator[None, None, Block]:
     """Like `open_block`, for the main thread: it yields after each HASH_SLICE octets of the digest."""
+    head = _open_head(octets, kind, name)
+    view, found = memoryview(octets), hashlib.blake2b(digest_size=32)
+    for at in range(HEADER.size, len(octets), HASH_SLICE):
+        found.update(view[at : at + HASH_SLICE])
+        yield
+    if found.digest() != head[1]:
+        raise ImageError(f"{name}: altered: the digest does not match")
+    return _open_rest(octets, kind, name, head)
+
+
+def open_unsealed(octets: bytes, kind: Kind, name: str) -> Block:
+    """The block in *octets*, which were verified before or never left memory: the digest is not looked at."""
+    return _open_rest(octets, kind, name, _open_head(octets, kind, name))
+
+
+def _open_head(octets: bytes, kind: Kind, name: str) -> tuple[bytes, bytes, int]:
+    """Shape, digest and the number of sections."""
     if len(octets) < HEADER.size:
         raise ImageError(f"{name}: {len(octets)} octets are too short for an image")
     magic, found_kind, layout, count, length, shape, digest = HEADER.unpack_from(octets)
@@ -93,13 +116,12 @@ def open_in_slices(octets: bytes, kind: Kind, name: str) -> Generator[None, None
         raise ImageError(f"{name}: layout {layout}, this version reads {LAYOUT}")
     if length != len(octets):
         raise ImageError(f"{name}: {len(octets)} octets, expected {length}: truncated or still being written")
-    view, found = memoryview(octets), hashlib.blake2b(digest_size=32)
-    for at in range(HEADER.size, length, HASH_SLICE):
-        found.update(view[at : at + HASH_SLICE])
-        yield
-    if found.digest() != digest:
-        raise ImageError(f"{name}: altered: the digest does not match")
-    return Block(kind, shape, digest, octets, _sections(view, kind, count, name))
+    return shape, digest, count
+
+
+def _open_rest(octets: bytes, kind: Kind, name: str, head: tuple[bytes, bytes, int]) -> Block:
+    shape, digest, count = head
+    return Block(kind, shape, digest, octets, _sections(memoryview(octets), kind, count, name))
 
 
 def _sections(view: memoryview, kind: Kind, count: int, name: str) -> dict[str, memoryview]:

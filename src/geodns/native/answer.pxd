@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from .tables cimport Tables, u128
+from .tables cimport Root, Tables, u128
 
 cdef enum:
     SILENCE = 0                                # no reply is right (and that was counted)
@@ -31,6 +31,10 @@ cdef class Rules:
     cdef Settings settings                     # give `&rules.settings` to `answer_packet`
     cdef Believed* believed
     cdef bytes nsid
+
+cdef class Shadow:
+    cdef Root root
+    cdef Rules rules
 
 # Write the reply to *query* from *peer* into *out*, which has *room* octets and lies apart from the query.
 #

@@ -21,21 +21,6 @@ cdef enum:
 
 # Items of the sections of a block, as image.py, image_maps.py, image_zones_read.py and image_choices.py write them.
 
-cdef packed struct Header:
-    uint8_t magic[8]
-    uint16_t kind
-    uint16_t layout
-    uint32_t sections
-    uint64_t length
-    uint8_t shape[16]
-    uint8_t digest[32]
-
-cdef packed struct Entry:
-    uint32_t number
-    uint32_t size
-    uint64_t offset
-    uint64_t count
-
 cdef packed struct TableItem:
     uint32_t v4, v4_count, v6, v6_count, row, rows, step, steps, weight, weights, first_plain, uniform
 
@@ -67,7 +52,7 @@ cdef packed struct PoolNow:                    # a piece of the choices block be
 
 cdef packed struct Slot:                       # where things are is counted from the beginning of the piece
     uint16_t rtype, tail_size                  # octets of each tail; 0: they differ, and `offsets` says where each begins
-    uint32_t count, totals, tails, tails_length, offsets, keys, zero
+    uint32_t count, totals, tails, offsets, keys
 
 # One table of a map, all its parts at hand.
 cdef struct Table:
@@ -106,12 +91,14 @@ cdef struct Tables:
     uint32_t mask
     uint64_t seeds[2]                          # of the hash: random, so that nobody can aim at a bucket
     const uint64_t* log2                       # pick.LOG2
+    const uint8_t* any_tail                    # rdata.ANY_TAIL
     const uint8_t* pieces                      # choices: the piece of pool i begins at piece_starts[i]
     const uint32_t* piece_starts
 
 # Maps, zones and the hash of names: what a flip of health leaves as it was.
 cdef class Names:
     cdef object maps, zones
+    cdef readonly object shape
     cdef Tables tables
     cdef Table* table_list
     cdef Bucket* bucket_list

@@ -1,0 +1,11 @@
+from array import array
+
+from .answer import Rules
+from .tables import Root
+
+SOURCE_DIGEST: str
+
+def attempt(
+    root: Root, rules: Rules, query: bytes, peer: bytes, draw: int, room: int, tally: array[int]
+) -> tuple[int, bytes | None]: ...
+def time_packets(root: Root, rules: Rules, queries: list[bytes], peers: list[bytes], rounds: int) -> tuple[int, int]: ...
