@@ -111,6 +111,23 @@ def test_while_the_daemon_is_away_each_question_fails_at_once(shim: Shim, path: 
     assert "No such file" in shim.errors()
 
 
+@pytest.mark.parametrize("abi", [5, 6])
+def test_a_search_for_a_zone_that_fails_has_an_end_and_no_other_question(shim: Shim, abi: int) -> None:
+    """There PowerDNS reads on until END, and kills who does not send it; anywhere else END is the next one's answer."""
+    shim.greet(abi)
+    client = "0.0.0.0\t0.0.0.0\t0.0.0.0/0"
+    assert shim.ask(f"Q\ta.example\tIN\tSOA\t-1\t{client}".encode(), AT_ONCE) == FAIL + b"END\n"
+    for line in (
+        f"Q\ta.example\tIN\tSOA\t1\t{client}",
+        f"Q\ta.example\tIN\tANY\t-1\t{client}",
+        "Q\tSOA\t-1",
+        "SOA\t-1",
+        "Q",
+    ):
+        assert shim.ask(line.encode(), AT_ONCE) == FAIL
+    assert shim.is_silent()
+
+
 def test_a_daemon_that_hangs_costs_one_question_a_second_and_no_later_one(shim: Shim, daemon: Daemon) -> None:
     shim.greet()
     assert shim.ask(question("a.example")) == block("a.example")

@@ -24,6 +24,10 @@ ABIS = (b"1", b"2", b"3", b"4", b"5")
 COMMANDS = b"5"  # the ABI that has CMD
 HELLO, COMMAND = b"HELO", b"CMD"
 OK, FAIL = f"OK\tgeodns {__version__} ready\n".encode(), b"FAIL\n"
+# In its search for a zone PowerDNS (4.7 to 5.1) reads on after a FAIL, up to an END: without one it waits for all of its
+# pipe-timeout, kills us, and does the same again with the next of us. Everywhere else an END would be the next answer.
+FAILED_SEARCH = FAIL + b"END\n"
+SEARCH = [b"SOA", b"-1"]  # type and zone id of that search, and of nothing else
 # END alone ends the reply to a command: pdnsutil would wait for it after a FAIL
 AWAY = b"the geodns daemon does not answer\nEND\n"
 
@@ -88,7 +92,8 @@ class Shim:
             if not octets:
                 return
             for line in self._lines.feed(octets):
-                if not write(self._reply(line)):
+                reply = self._reply(line)
+                if not write(FAILED_SEARCH if reply == FAIL and is_search(line) else reply):
                     return
 
     def _await_lines(self) -> None:
@@ -133,6 +138,11 @@ class Shim:
         if self._abi:
             self._link.open(b"%b\t%b\n" % (HELLO, abi))
         return FAIL if self._refused else OK
+
+
+def is_search(line: bytes | None) -> bool:
+    """Does PowerDNS search for a zone here, with no client in mind?"""
+    return line is not None and line.startswith(b"Q\t") and line.split(b"\t")[3:5] == SEARCH
 
 
 def write(octets: bytes) -> bool:
