@@ -16,7 +16,7 @@ except ImportError:
 
 NATIVE = Path("src/geodns/native")
 # A fused multiplication would round otherwise than Python does, and the maps block must be the same from both compilers.
-FLAGS = ["-O2", "-ffp-contract=off", "-Wno-unused-function"]
+FLAGS = ["-O2", "-ffp-contract=off", "-Wno-unused-function", "-Wno-address-of-packed-member"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"] if os.environ.get("GEODNS_SANITIZE") else []
 EXTENSIONS = [
     Extension(
