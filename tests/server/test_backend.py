@@ -20,8 +20,9 @@ from tests.snapshots import Small
 from geodns import __version__, metrics, publish
 from geodns.answer import Settings
 from geodns.metrics import BACKEND, LOOKUP_FAILED, LOOKUP_MISREAD, LOOKUP_NOTHING, LOOKUP_RECORDS
-from geodns.server import pdns_answer, pdns_lookup
-from geodns.server.backend import PORTION, UNSENT_LIMIT, BackendLimits, BackendServer
+from geodns.server import backend, backend_heirloom, pdns_answer, pdns_lookup
+from geodns.server.backend import BackendLimits, BackendServer
+from geodns.server.backend_connection import PORTION, UNSENT_LIMIT
 from geodns.server.listen import bind_backend
 from geodns.server.pdns_remote import ZONES_AT_ONCE
 from geodns.snapshot import Snapshot
@@ -541,3 +542,132 @@ def test_each_question_has_a_draw_of_its_own(path: Path, monkeypatch: pytest.Mon
     run(test())
     assert len(set(draws)) == 40
     assert max(draws) >> 56 and all(draw < 1 << 64 for draw in draws)
+
+
+@asynccontextmanager
+async def two_daemons(path: Path) -> AsyncIterator[tuple[Served, BackendServer]]:
+    """Who serves the socket at *path*, and a successor with a descriptor of the same socket that does not read yet."""
+    old, new = (BackendServer(Settings(), lambda: 0.0) for _ in range(2))
+    served, bound = Served(old, path), bind_backend(path, None, 0o600)
+    heirs = bound.dup()
+    await old.start(bound)
+    try:
+        yield served, new
+        assert old.clients == 0
+    finally:
+        await old.stop()
+        await new.stop()
+        heirs.close()
+        for client in served.clients:
+            client.writer.close()
+
+
+async def succeed(served: Served, new: BackendServer, path: Path) -> None:
+    """The order of a hand-over: the old one accepts no more, the new one does, the old one leaves."""
+    served.server.pause()
+    descriptor = socket.socket(fileno=os.dup(find_listener(path)))
+    descriptor.setblocking(False)
+    await new.start(descriptor)
+    await served.server.leave()
+
+
+def find_listener(path: Path) -> int:
+    """The descriptor of this process that listens at *path*."""
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            one = socket.socket(fileno=os.dup(int(entry.name)))
+        except OSError:
+            continue
+        with one:
+            if (
+                one.family == socket.AF_UNIX
+                and one.getsockname() == str(path)
+                and one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            ):
+                return int(entry.name)
+    raise AssertionError(path)
+
+
+def test_connections_pass_to_a_successor_and_nobody_notices(path: Path) -> None:
+    """Asked before, meanwhile and after, on the same connections: a closed one would be a SERVFAIL to PowerDNS's client."""
+
+    async def test() -> None:
+        async with two_daemons(path) as (served, new):
+            pipes, remotes, silent = (
+                [await served.pipe() for _ in range(5)],
+                [await served.connect() for _ in range(5)],
+                await served.connect(),
+            )
+            for remote in remotes:
+                remote.send(LOOKUP)
+                assert json.loads(await remote.line())["result"]
+            pipes[0].send(QUESTION * (3 * PORTION))
+            await succeed(served, new, path)
+            await until(lambda: (served.server.clients, new.clients) == (0, 11))
+            for _ in range(3 * PORTION):
+                assert await pipes[0].block() == BLOCK
+            for pipe, remote in zip(pipes, remotes, strict=True):
+                pipe.send(QUESTION)
+                remote.send(LOOKUP)
+                assert await pipe.block() == BLOCK
+                assert json.loads(await remote.line())["result"]
+            await silent.greet()
+            silent.send(b"CMD\tstatus\n")
+            assert b"connections: 11 (6 pipe, 5 remote)\n" in await silent.block()
+
+    run(test())
+
+
+def test_who_is_in_the_middle_of_a_line_is_waited_for_and_then_closed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "TRIES", 3)
+
+    async def test() -> None:
+        async with two_daemons(path) as (served, new):
+            half, whole = await served.pipe(), await served.pipe()
+            half.send(QUESTION[:20])
+            await until(lambda: any(connection._lines.begun for connection in served.server._open))
+            await succeed(served, new, path)
+            assert await half.rest() == b""
+            whole.send(QUESTION)
+            assert await whole.block() == BLOCK
+            assert new.clients == 1
+
+    run(test())
+
+
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.parametrize("first", [HELO, b"\0GEODNS-CONNECTION remote"])
+def test_descriptors_of_strangers_are_closed(path: Path, monkeypatch: pytest.MonkeyPatch, first: bytes) -> None:
+    monkeypatch.setattr(backend_heirloom, "_is_ours", lambda connection: False)
+
+    async def test() -> None:
+        async with serving(path) as served:
+            before = open_descriptors()
+            ours, theirs = socket.socketpair(socket.AF_UNIX)
+            with ours, theirs, socket.socket(socket.AF_UNIX) as stranger:
+                stranger.connect(str(path))
+                socket.send_fds(stranger, [first], [theirs.fileno(), ours.fileno()])
+                await until(lambda: counted(metrics.BACKEND_CONNECTIONS) == 1)
+                await until(lambda: served.server.clients == (first == HELO))
+                assert open_descriptors() == before + 3 + (first == HELO)
+
+    run(test())
+
+
+def test_what_is_no_connection_is_closed(path: Path) -> None:
+    """Descriptors of ourselves that are files, or sockets of another kind."""
+
+    async def test() -> None:
+        async with serving(path) as served:
+            before = open_descriptors()
+            with socket.socket() as tcp, Path(os.devnull).open() as file, socket.socket(socket.AF_UNIX) as other:
+                other.connect(str(path))
+                socket.send_fds(other, [b"\0GEODNS-CONNECTION new"], [tcp.fileno(), file.fileno()])
+                await until(lambda: counted(metrics.BACKEND_CONNECTIONS) == 1)
+                await until(lambda: served.server.clients == 0)
+                assert open_descriptors() == before + 3
+
+    run(test())

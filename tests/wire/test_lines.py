@@ -23,6 +23,7 @@ def test_always_the_same_lines_however_the_octets_arrive(sizes: list[int], half:
         at += cut
     assert found == [line if len(line) <= LONGEST_LINE else None for line in sent]
     assert lines.pending == half
+    assert lines.begun == bool(half)
 
 
 def test_a_line_that_never_ends_is_not_kept() -> None:
@@ -30,4 +31,5 @@ def test_a_line_that_never_ends_is_not_kept() -> None:
     for _ in range(40):
         assert lines.feed(b"x" * 10_000) == []
         assert lines.pending <= LONGEST_LINE
+        assert lines.begun
     assert lines.feed(b"\nnext\n") == [None, b"next"]

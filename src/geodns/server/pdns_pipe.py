@@ -19,17 +19,22 @@ _SCOPED = 3  # from this ABI on questions carry a client subnet, and records a s
 _COMMANDS = 5  # from this one on CMD comes
 _SUBNET_FIELD = 7
 _LEAST_FIELDS = 6  # Q, name, class, type, id, resolver
-_NOT_YET, _REFUSED = 0, -1
+NOT_YET, _REFUSED = 0, -1
 
 
 class PipeSession:
-    """One connection: which ABI was agreed on, and whether one was."""
+    """One connection. *abi* is what was agreed on, where somebody else has begun to answer it."""
 
     failure = FAIL
 
-    def __init__(self, lookup: Lookup) -> None:
+    def __init__(self, lookup: Lookup, abi: int = NOT_YET) -> None:
         self._lookup = lookup
-        self._abi = _NOT_YET
+        self._abi = abi
+
+    @property
+    def abi(self) -> int:
+        """1 to 5; 0 before the handshake, -1 after one that failed."""
+        return self._abi
 
     def answer(self, line: bytes | None) -> bytes:
         """The block for one *line* (without its end; None: too long to be read)."""
@@ -39,7 +44,7 @@ class PipeSession:
         kind = fields[0]
         if kind == "HELO":
             return self._greet(fields)
-        if self._abi <= _NOT_YET:
+        if self._abi <= NOT_YET:
             return self._misread()
         if kind == "Q":
             return self._answer_question(fields)

@@ -26,6 +26,11 @@ class Lines:
         """Octets of an unfinished line that are kept."""
         return len(self._pending)
 
+    @property
+    def begun(self) -> bool:
+        """Has a line begun that has not ended?"""
+        return self._dropping or bool(self._pending)
+
     def feed(self, octets: bytes) -> list[bytes | None]:
         """The lines that *octets* complete, without their line feed; None for one that was too long."""
         *whole, rest = (self._pending + octets).split(b"\n")
