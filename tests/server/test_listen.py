@@ -251,6 +251,16 @@ def test_powerdnss_socket_is_its_groups(path: Path) -> None:
         assert path.stat().st_gid == grp.getgrnam(group).gr_gid
 
 
+@as_root
+def test_powerdnss_socket_is_the_users_whom_we_become(path: Path) -> None:
+    """Who else could hand its connections to a successor?"""
+    nobody, group = pwd.getpwnam("nobody"), grp.getgrall()[-1]
+    with closing(bind_backend(path, group.gr_name, 0o660, "nobody")):
+        assert (path.stat().st_uid, path.stat().st_gid) == (nobody.pw_uid, group.gr_gid)
+    with closing(bind_backend(path, None, 0o660, "no-such-user")):  # drop_privileges says what is wrong with that
+        assert path.stat().st_uid == 0
+
+
 def test_an_unknown_group_is_one_line_and_leaves_nothing(path: Path) -> None:
     with pytest.raises(StartError, match=r'^server\.backend\.group: no group "no-such-group" on this machine \(.*\)$'):
         bind_backend(path, "no-such-group", 0o660)

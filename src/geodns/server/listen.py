@@ -6,6 +6,7 @@ database.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import grp
 import os
@@ -178,10 +179,11 @@ def _set_options(opened: socket.socket, family: int, kind: socket.SocketKind, wi
         opened.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
 
 
-def bind_backend(path: Path, group: str | None, mode: int) -> socket.socket:
+def bind_backend(path: Path, group: str | None, mode: int, user: str | None = None) -> socket.socket:
     """The unix socket at *path* that PowerDNS attaches to: not blocking, listening, *group*'s if one is named, with *mode*.
 
-    What a dead daemon left there is replaced. Raises StartError: one line with the key and what to do.
+    If we are root it will be *user*'s, whom we are about to become, and who must be able to connect to a successor there.
+    What a dead daemon left is replaced. Raises StartError: one line with the key and what to do.
     """
     number = None if group is None else _find_group(group)
     if len(os.fsencode(path)) > LONGEST:
@@ -192,6 +194,7 @@ def bind_backend(path: Path, group: str | None, mode: int) -> socket.socket:
         replace_stale("server.backend", path, "is another geodns running, or the one that `geodns pipe` started?")
         bound.bind(str(path))
         _open_to(path, group, number, mode)
+        give(path, user)
         bound.listen(WAITING)
     except BaseException as error:
         bound.close()
@@ -224,6 +227,17 @@ def _open_to(path: Path, group: str | None, number: int | None, mode: int) -> No
             text = f"server.backend.group: {path} cannot be given to {group}: start as root, or make our user a member of it"
             raise StartError(text) from error
         raise
+
+
+def give(path: Path, user: str | None) -> None:
+    """Make *user* the owner of *path*, if we are root; a group is left as it is. Raises OSError.
+
+    A user that does not exist is `drop_privileges`' to complain of.
+    """
+    if user is None or os.geteuid() != 0:
+        return
+    with contextlib.suppress(KeyError):
+        os.chown(path, pwd.getpwnam(user).pw_uid, -1)
 
 
 def replace_stale(key: str, path: Path, hint: str) -> None:
