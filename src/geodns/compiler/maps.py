@@ -13,8 +13,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.resources import files
-from itertools import chain, compress
-from operator import ne
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -28,10 +27,11 @@ from ..geo.place import ASN_WANTED, FACTS_WANTED, NOWHERE, Facts, Sources, read_
 from ..image import LAYOUT
 from ..image_maps import Countries, FlatTable, write_maps
 from ..snapshot import DEFAULT, FIRST_ROW
-from .leaves import MIXED, mark_nodes, read_leaves, read_numbers
+from .layers import Layer, fill_gaps, find_distinct, merge, renumber
+from .leaves import mark_nodes, read_leaves, read_numbers
 from .naming import Naming
 from .orders import Ordering, Row, Rules, build_ordering, collect_rules, is_tiered
-from .rangebuild import Layer, build_layer, fill_gaps, lay_numbers, resolve, walk
+from .rangebuild import build_layer, lay_numbers, resolve, walk
 from .segments import V4, V6, Family, Segment, build_segments, forced_boundaries
 from .states import NAMELESS, UNPLACED, State, States
 
@@ -61,7 +61,7 @@ def _build_tables(config: Config, naming: Naming, sources: Sources) -> tuple[lis
         digests.append(digest)
     unknown = states.with_asn(states.in_segment(0, _open_segment(rules)), None)
     final = [states.with_asn(n, None) for n in range(len(states.found))]
-    layers = [Layer(layer.starts, array("I", map(final.__getitem__, layer.values))) for layer in layers]
+    layers = [Layer(layer.starts, renumber(layer.values, final)) for layer in layers]
     forced = [_forced_indexes(layer, family) for layer, family in zip(layers, FAMILIES, strict=True)]
     tables = [
         _build_table(name, build_ordering(config, name, members), layers, forced, states, states.found[unknown])
@@ -182,10 +182,10 @@ def _build_table(
     for state in states.found:
         row = _row_of(state, map_name, ordering, states.rules)
         kinds.append(row if isinstance(row, int) else _kind(rows.setdefault(row, len(rows))))
-    parts = [_merge(layer, kinds, edges) for layer, edges in zip(layers, forced, strict=True)]
-    used = {kind for part in parts for kind in part.values}
+    parts = [merge(layer, kinds, edges) for layer, edges in zip(layers, forced, strict=True)]
+    used = set(chain.from_iterable(find_distinct(part.values) for part in parts))
     numbering, flat = _number_rows(list(rows), used)
-    (v4, v6) = [array("I", map(numbering.__getitem__, part.values)) for part in parts]
+    (v4, v6) = [renumber(part.values, numbering) for part in parts]
     uniform = max(used) < FIRST_ROW
     return FlatTable(map_name, parts[0].starts, v4, parts[1].starts, v6, *flat, uniform)
 
@@ -198,15 +198,6 @@ def _row_of(state: State, map_name: str, ordering: Ordering, rules: Rules) -> Ro
     """The order of a client, or its mark where no rule of the map overrules that."""
     rule = rules.first(state.rules, map_name)
     return state.mark if state.mark and rule is None else ordering.row(state.ranking, rule)
-
-
-def _merge(layer: Layer, kinds: Sequence[int], forced: Sequence[int]) -> Layer:
-    """*layer* with *kinds* of its states as values; neighbours that are equal become one but at *forced* indexes."""
-    values = array("I", map(kinds.__getitem__, layer.values))
-    begins = bytearray(map(ne, values, chain((MIXED,), values)))
-    for i in forced:
-        begins[i] = 1
-    return Layer(array(layer.starts.typecode, compress(layer.starts, begins)), array("I", compress(values, begins)))
 
 
 Flat: TypeAlias = "tuple[array[int], array[int], array[int], int]"  # rows, steps, weights, first plain order
@@ -233,7 +224,7 @@ def _number_rows(rows: Sequence[Row], used: set[int]) -> tuple[Mapping[int, int]
 
 def _build_countries(layer: Layer, states: States) -> Countries:
     """The country of each IPv4 range, as two letters in a number; neighbours merged."""
-    merged = _merge(layer, [_country_code(state.country) for state in states.found], ())
+    merged = merge(layer, [_country_code(state.country) for state in states.found], ())
     return Countries(merged.starts, array("H", merged.values))
 
 

@@ -10,29 +10,21 @@ one state, the other walks down from the root, into mixed nodes only. A node tha
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import repeat
 
 from .. import loops
 from ..errors import DatabaseError
 from ..geo.mmdb import Database
 from ..geo.place import Facts
+from .layers import Layer, renumber, split
 from .leaves import MIXED, Leaves, Values
 from .segments import V4, Family, Segment, cover
 from .states import Memo, States
 
 MAX_STEPS = 1 << 26  # of one walk; full databases take less than a tenth
 DEEPER = 64  # levels below an IPv6 /64
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """Ranges: *values[i]* holds from *starts[i]* up to the next start. It begins with 0; 0 as a value is nothing known."""
-
-    starts: array[int]
-    values: array[int]
 
 
 class AllMixed(Sequence[int]):
@@ -146,28 +138,6 @@ def _first_below(database: Database, node: int, leaves: dict[int, int], family: 
     return leaves[node]
 
 
-def fill_gaps(above: Layer, below: Layer) -> Layer:
-    """*above*, and where it knows nothing, *below*: the first file that knows an address wins whole."""
-    if not any(below.values):
-        return above
-    if not any(above.values):
-        return below
-    starts, values, done = array(above.starts.typecode), array("I"), 0
-    for i in [i for i, value in enumerate(above.values) if not value]:
-        starts.extend(above.starts[done:i])
-        values.extend(above.values[done:i])
-        first = above.starts[i]
-        j = bisect_right(below.starts, first) - 1
-        k = bisect_left(below.starts, above.starts[i + 1]) if i + 1 < len(above.starts) else len(below.starts)
-        starts.append(first)
-        starts.extend(below.starts[j + 1 : k])
-        values.extend(below.values[j:k])
-        done = i + 1
-    starts.extend(above.starts[done:])
-    values.extend(above.values[done:])
-    return Layer(starts, values)
-
-
 def resolve(layer: Layer, segments: Sequence[Segment], states: States, facts: Sequence[Facts]) -> Layer:
     """States of clients from what the databases say (`build_layer`) and what the configuration says of segments."""
     values = array("I")
@@ -175,12 +145,12 @@ def resolve(layer: Layer, segments: Sequence[Segment], states: States, facts: Se
     for segment, (i, j) in zip(segments, _parts(layer, segments), strict=True):
         found = layer.values[i:j]
         if segment.correction is not None:
-            values.extend(map(Memo(lambda n, s=segment: states.corrected(facts[n], s)).__getitem__, found))  # type: ignore[misc]
+            values.extend(renumber(found, Memo(lambda n, s=segment: states.corrected(facts[n], s))))  # type: ignore[misc]
         elif segment.mark:
             values.append(states.of_mark(segment))
         else:
             memo = plain.setdefault(segment.rules, Memo(lambda n, s=segment: states.in_segment(n, s)))  # type: ignore[misc]
-            values.extend(map(memo.__getitem__, found))
+            values.extend(renumber(found, memo))
     return Layer(layer.starts, values)
 
 
@@ -207,19 +177,3 @@ def lay_numbers(base: Layer, numbers: Layer, asns: Sequence[int], states: States
         values[i:j] = array("I", map(memos[value - 1].__getitem__, values[i:j]))
         i = j
     return Layer(starts, values)
-
-
-def split(layer: Layer, edges: Sequence[int]) -> tuple[array[int], array[int]]:
-    """Starts and values of *layer*, cut so that each of *edges*, which rise, is a start."""
-    starts, values, done = array(layer.starts.typecode), array("I"), 0
-    for edge in edges:
-        i = bisect_left(layer.starts, edge, done)
-        starts.extend(layer.starts[done:i])
-        values.extend(layer.values[done:i])
-        if i == len(layer.starts) or layer.starts[i] != edge:
-            starts.append(edge)
-            values.append(layer.values[i - 1])
-        done = i
-    starts.extend(layer.starts[done:])
-    values.extend(layer.values[done:])
-    return starts, values

@@ -480,3 +480,31 @@ def merge(starts, const uint32_t[::1] values not None, const uint32_t[::1] kinds
     finally:
         free(new_starts.octets)
         free(new_values.octets)
+
+
+def translate(const uint32_t[::1] values not None, const uint32_t[::1] numbers not None):
+    """*numbers*[value] for each of *values*."""
+    cdef Py_ssize_t i
+    found = array("I", bytes(4)) * values.shape[0]
+    cdef uint32_t[::1] into = found
+    for i in range(values.shape[0]):
+        if values[i] >= numbers.shape[0]:
+            raise IndexError(f"value {values[i]} of {numbers.shape[0]}")
+        into[i] = numbers[values[i]]
+    return found
+
+
+def find_distinct(const uint32_t[::1] values not None):
+    """Each of *values* once, in the order of appearance. They are numbers of something, so none is much above their count."""
+    cdef Py_ssize_t i
+    cdef uint32_t most = 0
+    found = array("I")
+    for i in range(values.shape[0]):
+        most = max(most, values[i])
+    seen = bytearray(<uint64_t>most + 1)
+    cdef uint8_t[::1] marks = seen
+    for i in range(values.shape[0]):
+        if not marks[values[i]]:
+            marks[values[i]] = 1
+            found.append(values[i])
+    return found
