@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from geodns import __version__
+from geodns import __version__, engine
 from geodns.entry import main, parse_pipe, parse_serve
 
 
 def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"geodns {__version__}\n"
+    assert capsys.readouterr().out == f"geodns {__version__} ({engine.name()})\n"
 
 
 @pytest.mark.parametrize(
@@ -95,4 +95,4 @@ def test_the_daemon_starts_without_the_parser_of_commands() -> None:
 
 def test_the_module_is_the_same_program() -> None:
     seen = subprocess.run([sys.executable, "-m", "geodns", "--version"], check=True, capture_output=True, text=True)
-    assert seen.stdout == f"geodns {__version__}\n"
+    assert seen.stdout == f"geodns {__version__} ({engine.name()})\n"

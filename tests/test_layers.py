@@ -10,6 +10,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "geodns"
-DATA_PLANE = ("answer", "lookup", "pick", "ranges", "snapshot", "image", "wire", "server", "publish", "native")
+DATA_PLANE = ("answer", "lookup", "pick", "ranges", "snapshot", "image", "wire", "server", "publish", "native", "engine")
 CONTROL_PLANE = ("config", "geo", "health", "compiler")
 OPEN_TO_ALL = ("wire", "errors", "metrics", "__init__")  # layer 0, and the version
 BLOCKS = ("snapshot", "ranges", "pick", "image")
@@ -41,8 +42,9 @@ RULE: dict[str, tuple[str, ...] | None] = {
     "lookup": BLOCKS,
     "answer": ("lookup", *BLOCKS),
     "native": ("answer", "lookup", *BLOCKS),
-    "publish": ("native", "answer", "lookup", *BLOCKS),
-    "server": ("native", "answer", "lookup", "publish", "report", "jsonform", *BLOCKS),
+    "engine": ("native",),
+    "publish": ("native", "engine", "answer", "lookup", *BLOCKS),
+    "server": ("native", "engine", "answer", "lookup", "publish", "report", "jsonform", *BLOCKS),
     "logs": (),
     "report": (),
     "watch": (),
@@ -213,6 +215,7 @@ ADAPTERS = sorted(
     for module in MODULES
     if any(is_inside(module, part) for part in DATA_PLANE)
     and not any(is_inside(module, door) for door in ("server.http", "server.exposition"))
+    and (module != "server.native_udp" or find_spec("geodns.native.udp"))  # without a compiler nobody imports it
 )
 
 

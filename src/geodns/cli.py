@@ -21,7 +21,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from . import __version__
+from . import __version__, engine
 from .cli_daemon import add_daemon_commands
 from .cli_options import (
     FINE,
@@ -100,7 +100,7 @@ def show_complaints(complaints: Sequence[Complaint], write: Callable[[str], obje
 def main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     """geodns: the address of the nearest healthy datacenter, and why."""
     if version:
-        print(f"geodns {__version__}")
+        print(f"geodns {__version__} ({engine.name()})")
         raise typer.Exit(FINE)
 
 

@@ -24,7 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if list(arguments) == ["--version"]:
-        print(f"geodns {__version__}")
+        from .engine import name  # noqa: PLC0415
+
+        print(f"geodns {__version__} ({name()})")
         return 0
     plain, socket, file = parse_pipe(arguments)
     if plain:

@@ -5,7 +5,7 @@ the interpreter, so a root belongs into a thread: two million ranges and a hundr
 """
 
 import json
-import secrets
+import os
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -143,7 +143,7 @@ cdef class Names:
         if self.bucket_list == NULL:
             raise MemoryError
         tables.buckets, tables.mask = self.bucket_list, <uint32_t>(size - 1)
-        tables.seeds[0], tables.seeds[1] = secrets.randbits(64) | 1, secrets.randbits(64) | 1
+        tables.seeds[0], tables.seeds[1] = (int.from_bytes(os.urandom(8)) | 1 for _ in range(2))
         with nogil:
             twice = not fill_buckets(tables, self.bucket_list)
         if twice:
