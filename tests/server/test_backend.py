@@ -272,7 +272,7 @@ def test_the_first_octet_says_which_protocol_it_is(path: Path) -> None:
                 await pipe.block()
                 == (
                     f"version: {__version__}, process {os.getpid()}\n"
-                    f"serving: 2 zones, {zones} names, since 2027-01-15T08:00:00Z\n"
+                    f"serving: since 2027-01-15T08:00:00Z; zones: 2; names: {zones}\n"
                     "connections: 3 (2 pipe, 1 remote)\nEND\n"
                 ).encode()
             )

@@ -70,7 +70,7 @@ class BackendServer:
         served, current = "nothing yet", publish.current
         if current is not None:
             zones, since = current.snapshot.zones, datetime.fromtimestamp(self._loaded(), UTC)
-            served = f"{len(zones.zones)} zones, {len(zones.names)} names, since {since:%Y-%m-%dT%H:%M:%SZ}"
+            served = f"since {since:%Y-%m-%dT%H:%M:%SZ}; zones: {len(zones.zones)}; names: {len(zones.names)}"
         kinds = [connection.protocol for connection in self._open]
         counts = ", ".join(f"{kinds.count(number)} {label}" for number, label in enumerate(metrics.BACKEND_PROTOCOLS))
         return [
