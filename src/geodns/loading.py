@@ -35,6 +35,7 @@ from .snapshot import Choices, Maps, Snapshot, Zones
 from .threads import in_thread
 
 POOLS_AT_ONCE = 100  # pools rebuilt between two looks at the sockets
+SHARE = 2  # times as long as a slice have queries after it: half of what we can answer may be asked, and queues go down
 UNCHANGED = "the running configuration is unchanged"
 WARNING = ": warning: "  # in the text of a complaint; the level of the log line says it
 
@@ -175,7 +176,7 @@ class Loader:
             _log.error("%s: what is served cannot be kept as the last good configuration: %s", self._state, error.strerror)
 
     async def _in_slices(self, work: Generator[None, None, T]) -> T:
-        """Run *work* to its end. Between slices queries have as much time as the slice took, once there are any."""
+        """Run *work* to its end. Between slices queries have `SHARE` times as long as the slice took, once there are any."""
         while True:
             began = time.monotonic()
             try:
@@ -183,7 +184,7 @@ class Loader:
             except StopIteration as end:
                 result: T = end.value
                 return result
-            await asyncio.sleep(time.monotonic() - began if self.answering else 0)
+            await asyncio.sleep(SHARE * (time.monotonic() - began) if self.answering else 0)
 
     def _find_waiting(self, config: Config) -> tuple[str, ...]:
         """Everything under `server` takes a restart: which keys differ from what runs."""
