@@ -40,7 +40,10 @@ def extensions():
     """Nothing without Cython. What a compiler cannot build is left out, since all are optional."""
     if cythonize is None:
         return []
-    return cythonize(EXTENSIONS, build_dir="build/cython", compiler_directives=DIRECTIVES, emit_linenums=bool(SANITIZERS))
+    built = cythonize(EXTENSIONS, build_dir="build/cython", compiler_directives=DIRECTIVES, emit_linenums=bool(SANITIZERS))
+    for extension in built:
+        extension.optional = True  # Cython makes new ones, and this does not pass to them
+    return built
 
 
 setup(ext_modules=extensions())
