@@ -27,7 +27,7 @@ class Layer:
 
 def find_distinct(values: array[int]) -> Sequence[int]:
     """Each of *values* once, in the order of appearance."""
-    return loops.walk.find_distinct(values) if loops.are_native() else list(dict.fromkeys(values))
+    return loops.layers.find_distinct(values) if loops.are_native() else list(dict.fromkeys(values))
 
 
 def renumber(values: array[int], numbers: Sequence[int] | Mapping[int, int]) -> array[int]:
@@ -38,13 +38,13 @@ def renumber(values: array[int], numbers: Sequence[int] | Mapping[int, int]) -> 
     flat = array("I", bytes(4 * (max(distinct) + 1)))
     for value in distinct:
         flat[value] = numbers[value]
-    return loops.walk.translate(values, flat)
+    return loops.layers.translate(values, flat)
 
 
 def merge(layer: Layer, kinds: Sequence[int], forced: Sequence[int]) -> Layer:
     """*layer* with *kinds* of its values as values; neighbours that are equal become one but at *forced* indexes."""
     if loops.are_native():
-        return Layer(*loops.walk.merge(layer.starts, layer.values, array("I", kinds), array("I", forced)))
+        return Layer(*loops.layers.merge(layer.starts, layer.values, array("I", kinds), array("I", forced)))
     values = array("I", map(kinds.__getitem__, layer.values))
     begins = bytearray(map(ne, values, chain((NO_VALUE,), values)))
     for i in forced:

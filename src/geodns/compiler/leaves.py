@@ -100,7 +100,7 @@ class Grouped:
         return loops.walk.Leaves(self.pointers, self.groups.members, numbers)
 
 
-def find_records(database: Database, wanted: Wanted, sites: loops.records.Sites | None) -> Single | Grouped:
+def find_records(database: Database, wanted: Wanted, sites: loops.distance.Sites | None) -> Single | Grouped:
     """All records of *database*: in groups where the native reader is here and finds nothing wrong with any of them."""
     if loops.are_native():
         values = database.values

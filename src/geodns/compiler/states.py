@@ -94,10 +94,10 @@ class States:
         return self.intern(state._replace(rules=state.rules & self.rules.by_asn(asn), asn_known=True))
 
 
-def _shadow(sites: tuple[Site, ...]) -> loops.records.Sites | None:
+def _shadow(sites: tuple[Site, ...]) -> loops.distance.Sites | None:
     if not loops.are_native() or not sites:
         return None
-    return loops.records.Sites(
+    return loops.distance.Sites(
         [site.point for site in sites], [site.factor for site in sites], [site.number for site in sites]
     )
 

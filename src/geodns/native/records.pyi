@@ -1,6 +1,8 @@
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Protocol
+
+from .distance import Sites
 
 SOURCE_DIGEST: str
 
@@ -9,13 +11,6 @@ class Wanted(Protocol):
     def fields(self) -> Mapping[bytes, tuple[str, Wanted]]: ...
     @property
     def first(self) -> Wanted | None: ...
-
-class Sites:
-    numbers: tuple[int, ...]
-    def __init__(
-        self, points: Sequence[tuple[float, float, float]], factors: Sequence[float], numbers: Sequence[int]
-    ) -> None: ...
-    def rank(self, latitude: float, longitude: float) -> tuple[int, ...]: ...
 
 class Groups:
     members: array[int]

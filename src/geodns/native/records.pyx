@@ -1,7 +1,7 @@
 """Records of a database put into groups that cannot differ in what decides a client's order.
 
-Knows the encoding of the data section (MaxMind DB file format 2.0), and how sites rank by distance. Knows nothing of what
-fields mean, but that two of them are coordinates: `geo.records` and `geo.place` read one record of each group, and decide.
+Knows the encoding of the data section (MaxMind DB file format 2.0). Knows nothing of what fields mean, but that two of them
+are coordinates: `geo.records` and `geo.place` read one record of each group, and decide.
 
 Two records are in one group when all wanted fields are the same octets, coordinates excepted, and these are given once
 each, as floating-point numbers, lie inside their bounds or not, and rank the sites alike. Whatever does not follow the format,
@@ -10,29 +10,18 @@ or would take more than its share of memory or time, gives None: then the refere
 
 from array import array
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport NAN
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy
+
+from .distance cimport Sites, rank_sites
+from .intern cimport NO_NUMBER, Interner, intern, prepare, release
 
 
 cdef extern from *:
-    """
-    #include <math.h>
-    /* Called by pointer, so that no compiler makes one call of a sine and a cosine: Python makes two. */
-    static double (*volatile geodns_sin)(double) = sin;
-    static double (*volatile geodns_cos)(double) = cos;
-    static double (*volatile geodns_asin)(double) = asin;
-    """
-    double geodns_sin(double) noexcept nogil
-    double geodns_cos(double) noexcept nogil
-    double geodns_asin(double) noexcept nogil
     const char* BUILT_FROM "SOURCE_DIGEST"
-
-
-cdef extern from "<math.h>":
-    double sqrt(double) noexcept nogil
-
 
 SOURCE_DIGEST = BUILT_FROM.decode()
 
@@ -64,166 +53,8 @@ cdef enum:  # what stands in a record's key before a value, so that different re
 cdef enum:
     NOT_PLAIN = -1  # as a position: what begins here is not read natively
     NOTHING = -1  # as a number of a wish: only skipped
+    PAUSE = 1 << 16  # records between two looks for a signal: some 50 ms
     KEY_ROOM = 1024  # octets that the wanted fields of one record may take
-    NO_NUMBER = 0xFFFFFFFF
-
-cdef double DEGREE = 3.141592653589793 / 180.0  # as math.radians has it
-
-
-cdef struct Entry:
-    uint64_t hash
-    uint64_t at
-    uint32_t length
-    uint32_t number
-
-
-cdef struct Interner:  # strings of octets, numbered in the order of appearance
-    Entry* slots
-    uint8_t* octets
-    uint64_t room  # slots, a power of two
-    uint64_t used, size  # octets
-    uint64_t most  # octets allowed
-    uint32_t count
-
-
-cdef bint _prepare(Interner* known, uint64_t most) noexcept nogil:
-    known.room, known.size, known.most = 1024, 4096, most
-    known.used, known.count = 0, 0
-    known.slots = <Entry*>calloc(known.room, sizeof(Entry))
-    known.octets = <uint8_t*>malloc(known.size)
-    return known.slots is not NULL and known.octets is not NULL
-
-
-cdef void _release(Interner* known) noexcept nogil:
-    free(known.slots)
-    free(known.octets)
-
-
-cdef inline uint64_t _mix(uint64_t x) noexcept nogil:
-    x = (x ^ (x >> 30)) * <uint64_t>0xBF58476D1CE4E5B9
-    x = (x ^ (x >> 27)) * <uint64_t>0x94D049BB133111EB
-    return x ^ (x >> 31)
-
-
-cdef uint64_t _hash(const uint8_t* octets, uint32_t length) noexcept nogil:
-    """Never 0, which is an empty slot."""
-    cdef uint64_t found = length, word
-    while length >= 8:
-        memcpy(&word, octets, 8)
-        found = _mix(found ^ word) + <uint64_t>0x9E3779B97F4A7C15
-        octets += 8
-        length -= 8
-    word = 0
-    memcpy(&word, octets, length)
-    return _mix(found ^ word) | 1
-
-
-cdef uint32_t _intern(Interner* known, const void* octets, uint32_t length, int64_t* patience) noexcept nogil:
-    """The number of these octets; NO_NUMBER where memory or *patience* is at an end."""
-    cdef uint64_t hash = _hash(<const uint8_t*>octets, length), i = hash & (known.room - 1)
-    cdef Entry* slot
-    while known.slots[i].hash:
-        slot = &known.slots[i]
-        if slot.hash == hash and slot.length == length and not memcmp(known.octets + slot.at, octets, length):
-            return slot.number
-        i = (i + 1) & (known.room - 1)
-        patience[0] -= 1  # a file may be made so that everything falls into one place
-        if patience[0] < 0:
-            return NO_NUMBER
-    if known.used + length > known.most or known.count == NO_NUMBER - 1 or not _make_room(known, length):
-        return NO_NUMBER
-    i = hash & (known.room - 1)
-    while known.slots[i].hash:
-        i = (i + 1) & (known.room - 1)
-    slot = &known.slots[i]
-    slot.hash, slot.at, slot.length, slot.number = hash, known.used, length, known.count
-    memcpy(known.octets + known.used, octets, length)
-    known.used += length
-    known.count += 1
-    return slot.number
-
-
-cdef bint _make_room(Interner* known, uint32_t length) noexcept nogil:
-    """Room for one more, slots at most half full."""
-    cdef uint64_t i, j, size = known.size
-    cdef Entry* slots
-    cdef uint8_t* octets
-    while known.used + length > size:
-        size *= 2
-    if size != known.size:
-        octets = <uint8_t*>realloc(known.octets, size)
-        if octets is NULL:
-            return False
-        known.octets, known.size = octets, size
-    if 2 * (<uint64_t>known.count + 1) <= known.room:
-        return True
-    slots = <Entry*>calloc(2 * known.room, sizeof(Entry))
-    if slots is NULL:
-        return False
-    for i in range(known.room):
-        if known.slots[i].hash:
-            j = known.slots[i].hash & (2 * known.room - 1)
-            while slots[j].hash:
-                j = (j + 1) & (2 * known.room - 1)
-            slots[j] = known.slots[i]
-    free(known.slots)
-    known.slots, known.room = slots, 2 * known.room
-    return True
-
-
-cdef class Sites:
-    """Datacenters as `geo.distance` sees them: *points* of the unit sphere, *factors* of their bias, *numbers*; by name."""
-
-    cdef int count
-    cdef double* points  # x, y, z of each
-    cdef double* factors
-    cdef double* measured  # of the place looked at last
-    cdef uint16_t* order  # the same
-    cdef readonly tuple numbers
-
-    def __init__(self, points, factors, numbers):
-        cdef int i
-        self.numbers, self.count = tuple(numbers), len(numbers)
-        if not 0 < self.count < 0x10000 or len(points) != self.count or len(factors) != self.count:
-            raise ValueError(f"{self.count} sites, {len(points)} points, {len(factors)} factors")
-        if self.points is not NULL:
-            raise ValueError("sites are made once")
-        self.points = <double*>calloc(5 * self.count, sizeof(double))
-        self.order = <uint16_t*>calloc(self.count, sizeof(uint16_t))
-        if self.points is NULL or self.order is NULL:
-            raise MemoryError
-        self.factors, self.measured = self.points + 3 * self.count, self.points + 4 * self.count
-        for i in range(self.count):
-            self.points[3 * i], self.points[3 * i + 1], self.points[3 * i + 2] = points[i]
-            self.factors[i] = factors[i]
-
-    def __dealloc__(self):
-        free(self.points)
-        free(self.order)
-
-    def rank(self, double latitude, double longitude):
-        """Numbers of all sites, the nearest after bias first; ties by name. Degrees, inside their bounds."""
-        cdef int i
-        _rank(self, latitude, longitude)
-        return tuple([self.numbers[self.order[i]] for i in range(self.count)])
-
-
-cdef void _rank(Sites sites, double latitude, double longitude) noexcept nogil:
-    """Lay the order of *sites* out in `order`: the operations of `geo.distance`, in their order."""
-    cdef double phi = latitude * DEGREE, theta = longitude * DEGREE
-    cdef double a = geodns_cos(phi) * geodns_cos(theta), b = geodns_cos(phi) * geodns_sin(theta), c = geodns_sin(phi)
-    cdef double x, y, z, half, km
-    cdef int i, j
-    for i in range(sites.count):
-        x, y, z = a - sites.points[3 * i], b - sites.points[3 * i + 1], c - sites.points[3 * i + 2]
-        half = sqrt(x * x + y * y + z * z) / 2
-        km = 2 * 6371.0088 * geodns_asin(half if half < 1.0 else 1.0)
-        sites.measured[i] = <double>(<int64_t>(km * sites.factors[i] * 1e6 + 0.5)) / 1e6
-        j = i
-        while j and sites.measured[sites.order[j - 1]] > sites.measured[i]:
-            sites.order[j] = sites.order[j - 1]
-            j -= 1
-        sites.order[j] = <uint16_t>i
 
 
 cdef struct Ranks:  # places that were ranked already
@@ -237,7 +68,7 @@ cdef uint32_t _find_order(Ranks* known, Sites sites, const double* here, int64_t
     """The number of the order at *here*; NO_NUMBER where memory or *patience* is at an end."""
     cdef uint32_t place, count = known.places.count
     cdef uint32_t* more
-    place = _intern(&known.places, here, 2 * sizeof(double), patience)
+    place = intern(&known.places, here, 2 * sizeof(double), patience)
     if place == NO_NUMBER or place < count:
         return place if place == NO_NUMBER else known.order_of[place]
     if place >= known.room:
@@ -245,8 +76,8 @@ cdef uint32_t _find_order(Ranks* known, Sites sites, const double* here, int64_t
         if more is NULL:
             return NO_NUMBER
         known.order_of, known.room = more, 2 * known.room + 1024
-    _rank(sites, here[0], here[1])
-    known.order_of[place] = _intern(&known.orders, sites.order, sites.count * sizeof(uint16_t), patience)
+    rank_sites(sites, here[0], here[1])
+    known.order_of[place] = intern(&known.orders, sites.order, sites.count * sizeof(uint16_t), patience)
     return known.order_of[place]
 
 
@@ -278,7 +109,7 @@ cdef class Reading:
     cdef double coordinates[2]
     cdef int seen[2]
 
-    def __init__(self, wanted):
+    def __cinit__(self, wanted):
         self.keys = []
         self._lay(wanted)
 
@@ -556,47 +387,55 @@ def group_records(const uint8_t[::1] octets not None, const uint32_t[::1] offset
             plain = _group(reading, sites, &work)
         return _describe(reading, &work, all_members, all_first) if plain else None
     finally:
-        _release(&work.keys)
-        _release(&work.groups)
-        _release(&work.ranks.places)
-        _release(&work.ranks.orders)
+        release(&work.keys)
+        release(&work.groups)
+        release(&work.ranks.places)
+        release(&work.ranks.orders)
         free(work.ranks.order_of)
 
 
 cdef bint _begin(Work* work, uint64_t length) noexcept nogil:
     """All of *work* has its memory, or none and may be released: `and` would leave some without a value."""
-    cdef bint whole = _prepare(&work.keys, length + (1 << 20))
-    whole = _prepare(&work.groups, <uint64_t>1 << 40) and whole
-    whole = _prepare(&work.ranks.places, <uint64_t>1 << 40) and whole
-    whole = _prepare(&work.ranks.orders, <uint64_t>1 << 32) and whole
+    cdef bint whole = prepare(&work.keys, length + (1 << 20))
+    whole = prepare(&work.groups, <uint64_t>1 << 40) and whole
+    whole = prepare(&work.ranks.places, <uint64_t>1 << 40) and whole
+    whole = prepare(&work.ranks.orders, <uint64_t>1 << 32) and whole
     work.ranks.order_of, work.ranks.room = NULL, 0
     return whole
 
 
-cdef bint _group(Reading r, Sites sites, Work* work) noexcept nogil:
+cdef bint _group(Reading r, Sites sites, Work* work) except -1 nogil:
     """Number all records; False where one is not plain, or memory or patience at an end."""
     cdef Py_ssize_t i
     cdef uint32_t pair[2]
     cdef uint32_t known
     cdef bint placed
     for i in range(work.count):
+        if i % PAUSE == 0:
+            _look_for_signals()
         if not _read_record(r, work.offsets[i]):
             return False
         placed = r.seen[0] == 1 and _is_placed(r.coordinates)
         if _emit_octet(r, 2 if r.raw else placed, 0) == NOT_PLAIN:
             return False
-        pair[0], pair[1] = _intern(&work.keys, r.key, r.used, &r.patience), 0
+        pair[0], pair[1] = intern(&work.keys, r.key, r.used, &r.patience), 0
         if placed and sites is not None:
             pair[1] = _find_order(&work.ranks, sites, r.coordinates, &r.patience)
         known = work.groups.count
         if pair[0] == NO_NUMBER or pair[1] == NO_NUMBER:
             return False
-        work.members[i] = _intern(&work.groups, pair, sizeof(pair), &r.patience)
+        work.members[i] = intern(&work.groups, pair, sizeof(pair), &r.patience)
         if work.members[i] == NO_NUMBER:
             return False
         if work.members[i] == known:
             work.first[known] = work.offsets[i]
     return True
+
+
+cdef int _look_for_signals() except -1 with gil:
+    """Let handlers run; one that raises ends the work."""
+    PyErr_CheckSignals()
+    return 0
 
 
 cdef object _describe(Reading r, Work* work, members, first):

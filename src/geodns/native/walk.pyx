@@ -212,9 +212,9 @@ cdef class Leaves:
     cdef Reach reach
     cdef int32_t* values
 
-    def __init__(self, Pointers pointers not None, const uint32_t[::1] members not None, const int32_t[::1] numbers not None):
+    def __cinit__(self, Pointers pointers not None, const uint32_t[::1] members not None, const int32_t[::1] numbers not None):
         cdef Py_ssize_t i
-        if self.values is not NULL or members.shape[0] != pointers.count:
+        if members.shape[0] != pointers.count:
             raise ValueError(f"{members.shape[0]} values for {pointers.count} pointers")
         self.values = <int32_t*>calloc(pointers.count + 1, sizeof(int32_t))
         if self.values is NULL:
@@ -449,62 +449,3 @@ cdef int _look_for_signals() except -1 with gil:
     """Let handlers run; one that raises ends the walk."""
     PyErr_CheckSignals()
     return 0
-
-
-def merge(starts, const uint32_t[::1] values not None, const uint32_t[::1] kinds not None, const uint32_t[::1] forced not None):
-    """(starts, kinds) of ranges whose values are replaced by *kinds*[value]; neighbours that are equal become one.
-
-    *forced* are indexes, ascending, of ranges that stay in any case.
-    """
-    cdef const uint8_t[::1] octets = memoryview(starts).cast("B")
-    cdef Py_ssize_t width = starts.itemsize, count = values.shape[0], i, at = 0
-    cdef uint32_t kind, last = 0
-    cdef Growing new_starts, new_values
-    if octets.shape[0] != count * width:
-        raise ValueError(f"{octets.shape[0] // width} starts and {count} values")
-    for i in range(count):
-        if values[i] >= kinds.shape[0]:
-            raise IndexError(f"value {values[i]} of {kinds.shape[0]}")
-    new_starts.octets, new_starts.used, new_starts.room = NULL, 0, 0
-    new_values = new_starts
-    try:
-        for i in range(count):
-            kind = kinds[values[i]]
-            while at < forced.shape[0] and forced[at] < i:
-                at += 1
-            if not i or kind != last or (at < forced.shape[0] and forced[at] == i):
-                if not _add(&new_starts, &octets[i * width], width) or not _add(&new_values, &kind, 4):
-                    raise MemoryError
-                last = kind
-        return _copy(&new_starts, starts.typecode), _copy(&new_values, "I")
-    finally:
-        free(new_starts.octets)
-        free(new_values.octets)
-
-
-def translate(const uint32_t[::1] values not None, const uint32_t[::1] numbers not None):
-    """*numbers*[value] for each of *values*."""
-    cdef Py_ssize_t i
-    found = array("I", bytes(4)) * values.shape[0]
-    cdef uint32_t[::1] into = found
-    for i in range(values.shape[0]):
-        if values[i] >= numbers.shape[0]:
-            raise IndexError(f"value {values[i]} of {numbers.shape[0]}")
-        into[i] = numbers[values[i]]
-    return found
-
-
-def find_distinct(const uint32_t[::1] values not None):
-    """Each of *values* once, in the order of appearance. They are numbers of something, so none is much above their count."""
-    cdef Py_ssize_t i
-    cdef uint32_t most = 0
-    found = array("I")
-    for i in range(values.shape[0]):
-        most = max(most, values[i])
-    seen = bytearray(<uint64_t>most + 1)
-    cdef uint8_t[::1] marks = seen
-    for i in range(values.shape[0]):
-        if not marks[values[i]]:
-            marks[values[i]] = 1
-            found.append(values[i])
-    return found

@@ -1,0 +1,9 @@
+from array import array
+
+SOURCE_DIGEST: str
+
+def merge(
+    starts: array[int], values: array[int], kinds: array[int], forced: array[int]
+) -> tuple[array[int], array[int]]: ...
+def translate(values: array[int], numbers: array[int]) -> array[int]: ...
+def find_distinct(values: array[int]) -> array[int]: ...
