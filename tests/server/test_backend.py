@@ -545,9 +545,9 @@ def test_each_question_has_a_draw_of_its_own(path: Path, monkeypatch: pytest.Mon
 
 
 @asynccontextmanager
-async def two_daemons(path: Path) -> AsyncIterator[tuple[Served, BackendServer]]:
+async def two_daemons(path: Path, limits: BackendLimits | None = None) -> AsyncIterator[tuple[Served, BackendServer]]:
     """Who serves the socket at *path*, and a successor with a descriptor of the same socket that does not read yet."""
-    old, new = (BackendServer(Settings(), lambda: 0.0) for _ in range(2))
+    old, new = (BackendServer(Settings(), lambda: 0.0, limits) for _ in range(2))
     served, bound = Served(old, path), bind_backend(path, None, 0o600)
     heirs = bound.dup()
     await old.start(bound)
@@ -614,6 +614,24 @@ def test_connections_pass_to_a_successor_and_nobody_notices(path: Path) -> None:
             await silent.greet()
             silent.send(b"CMD\tstatus\n")
             assert b"connections: 11 (6 pipe, 5 remote)\n" in await silent.block()
+
+    run(test())
+
+
+def test_at_the_limit_of_a_successor_silent_connections_make_room_first(path: Path) -> None:
+    """What a predecessor handed over has asked before."""
+
+    async def test() -> None:
+        async with two_daemons(path, BackendLimits(clients=5)) as (served, new):
+            pipes = [await served.pipe() for _ in range(3)]
+            await succeed(served, new, path)
+            await until(lambda: new.clients == 3)
+            silent = [await served.connect() for _ in range(6)]
+            await until(lambda: counted(metrics.BACKEND_CLOSED) >= 4)
+            for pipe in pipes:
+                pipe.send(QUESTION)
+                assert await pipe.block() == BLOCK
+            assert [await client.rest() for client in silent[1:5]] == [b""] * 4
 
     run(test())
 

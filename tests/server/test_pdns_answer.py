@@ -15,6 +15,7 @@ from tests.snapshots import Small, make_pool, make_table
 
 from geodns.errors import WireError
 from geodns.lookup import FAILED, NXDOMAIN, RECORDS, Client, records_at
+from geodns.server import pdns_answer
 from geodns.server.pdns_answer import find_records, parse_client, parse_qname
 from geodns.snapshot import DEAD, SERVFAIL, Snapshot
 from geodns.wire.constants import AAAA, ANY, CNAME, DS, EMPTY, MX, NAME_SIZE, NS, SOA, SRV, TXT, A
@@ -232,11 +233,13 @@ def test_a_mapped_subnet_gets_the_place_and_the_scope_of_the_address_inside() ->
     assert [(text, scope) for _, _, text, scope, _ in found] == [("203.0.113.10", 120)]
 
 
-def test_long_records_are_told_in_full_too() -> None:
-    """Beyond what is kept of texts."""
+def test_long_records_are_told_in_full_and_not_kept() -> None:
+    """Thousands of them would take more memory than the zones do."""
+    kept = pdns_answer._read_kept.cache_info().currsize
     small, chance = Small(), random.Random(1)
     value = b"".join(b"\xff" + chance.randbytes(255) for _ in range(5))
     small.zone("z.test.", {"long.z.test.": {TXT: [value]}})
     _, _, ((_, _, text, _, _),) = find_records(small.snapshot(), parse_name_text("long.z.test."), ANY, NOBODY, 0)
     assert dns.rdata.from_text("IN", "TXT", text).to_wire() == value
+    assert pdns_answer._read_kept.cache_info().currsize == kept
     assert rdata_of(small.nodes[parse_name_text("long.z.test.")].rrsets[TXT].tails[0]) == value

@@ -140,7 +140,7 @@ class BackendServer:
         count(metrics.BACKEND_CONNECTIONS)
         connection = Connection(self, accepted, session)
         self._open[connection] = None
-        self._open.move_to_end(connection, last=False)  # who never asked is the first to go
+        self._open.move_to_end(connection, last=session is not None)  # who never asked is the first to go
 
     def touch(self, connection: Connection) -> None:
         """*connection* has asked something."""
