@@ -28,7 +28,7 @@ def afresh() -> Iterator[None]:
 
 
 def test_what_was_built_was_built_from_what_lies_there() -> None:
-    """Every extension, each in a process of its own, so that none is missed and none stays. With a compiler all are there."""
+    """Every extension, in a process of its own, so that none is missed and none stays. With a compiler all are there."""
     program = (
         "import importlib, sys\n"
         "from geodns.native import find_stale\n"
