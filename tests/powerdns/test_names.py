@@ -1,4 +1,4 @@
-"""Names that are hard to write: PowerDNS over a real `geodns serve` answers as that daemon does, in the case that was asked."""
+"""Names that are hard to write: PowerDNS over a real `geodns serve` answers as that daemon does, in the case asked."""
 
 from __future__ import annotations
 
