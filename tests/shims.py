@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -148,3 +149,24 @@ def wait_until(true: Callable[[], object], patience: float = PATIENCE) -> None:
     while not true():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.01)
+
+
+def find_daemons(config: Path) -> list[int]:
+    """Processes of `serve --backend-only` for *config*."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"--backend-only" in words and os.fsencode(config) in words:
+            found.append(int(entry.name))
+    return found
+
+
+def end_daemons(config: Path) -> None:
+    """End them, also those that hang."""
+    for process in find_daemons(config):
+        os.kill(process, signal.SIGCONT)
+        os.kill(process, signal.SIGTERM)
+    wait_until(lambda: not find_daemons(config))

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.shims import PATIENCE, Shim, wait_until
+from tests.shims import PATIENCE, Shim, end_daemons, find_daemons, wait_until
 from tests.world import write_world
 
 from geodns import backend_only
@@ -394,33 +394,13 @@ def test_it_lives_as_long_as_somebody_is_connected() -> None:
 def shims(folder: Path) -> Iterator[list[Shim]]:
     """Five shims that have been greeted at once."""
     with ExitStack() as stack:
-        stack.callback(end_daemons, folder)
+        stack.callback(end_daemons, folder / "geodns.yaml")
         shims = [stack.enter_context(closing(Shim("--config", str(folder / "geodns.yaml")))) for _ in range(5)]
         for shim in shims:
             shim.write(b"HELO\t5\n")
         for shim in shims:
             assert shim.read_block().endswith(b" ready\n")
         yield shims
-
-
-def find_daemons(folder: Path) -> list[int]:
-    """Processes of `serve --backend-only` for our configuration."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"--backend-only" in words and os.fsencode(folder / "geodns.yaml") in words:
-            found.append(int(entry.name))
-    return found
-
-
-def end_daemons(folder: Path) -> None:
-    for process in find_daemons(folder):
-        os.kill(process, signal.SIGCONT)
-        os.kill(process, signal.SIGTERM)
-    wait_until(lambda: not find_daemons(folder))
 
 
 def wait_for_answers(shims: list[Shim], patience: float = START) -> None:
@@ -441,18 +421,18 @@ def starts(shims: list[Shim]) -> int:
 
 def test_a_storm_of_shims_starts_one_daemon_and_its_death_another(folder: Path, shims: list[Shim]) -> None:
     wait_for_answers(shims)
-    (daemon,) = find_daemons(folder)
+    (daemon,) = find_daemons(folder / "geodns.yaml")
     assert starts(shims) == 1
     spot = find_spot(str(folder / "geodns.yaml"))
     assert stat.S_IMODE(Path(spot.socket).stat().st_mode) == 0o600
     assert not find_network_sockets(daemon)
     os.kill(daemon, signal.SIGKILL)
     wait_for_answers(shims)
-    (other,) = find_daemons(folder)
+    (other,) = find_daemons(folder / "geodns.yaml")
     assert other != daemon
     assert starts(shims) == 2
     assert all(shim.end() == 0 for shim in shims)
-    assert find_daemons(folder) == [other]  # PowerDNS may only be restarting
+    assert find_daemons(folder / "geodns.yaml") == [other]  # PowerDNS may only be restarting
 
 
 def find_network_sockets(process: int) -> set[str]:
@@ -469,33 +449,33 @@ def find_network_sockets(process: int) -> set[str]:
 
 def test_a_daemon_that_hangs_is_not_doubled(folder: Path, shims: list[Shim]) -> None:
     wait_for_answers(shims[:1])
-    (daemon,) = find_daemons(folder)
+    (daemon,) = find_daemons(folder / "geodns.yaml")
     os.kill(daemon, signal.SIGSTOP)
     began = time.monotonic()
     for _ in range(20):
         assert shims[0].ask(QUESTION) == FAIL
     assert time.monotonic() - began < 3  # a second once, and then at once
-    assert find_daemons(folder) == [daemon]
+    assert find_daemons(folder / "geodns.yaml") == [daemon]
     os.kill(daemon, signal.SIGCONT)
     wait_for_answers(shims)
-    assert find_daemons(folder) == [daemon]
+    assert find_daemons(folder / "geodns.yaml") == [daemon]
     assert starts(shims) == 1
 
 
 def test_a_broken_configuration_fails_until_it_is_mended(folder: Path, shims: list[Shim]) -> None:
-    end_daemons(folder)
+    end_daemons(folder / "geodns.yaml")
     write_config(folder, broken=True)
     wait_until(lambda: "nothing is served" in "".join(shim.errors() for shim in shims), START)
     assert {shim.ask(QUESTION) for shim in shims} == {FAIL}
     write_config(folder)
     wait_for_answers(shims, START + LONGEST_PAUSE)
-    assert len(find_daemons(folder)) == 1
+    assert len(find_daemons(folder / "geodns.yaml")) == 1
 
 
 def test_a_reload_waits_for_nothing(folder: Path, shims: list[Shim]) -> None:
     """What `--backend-only` leaves out of `server` is no difference."""
     wait_for_answers(shims[:1])
-    (daemon,) = find_daemons(folder)
+    (daemon,) = find_daemons(folder / "geodns.yaml")
     os.kill(daemon, signal.SIGHUP)
     wait_until(lambda: "".join(shim.errors() for shim in shims).count("published: ") == 2, START)
     assert "waits for a restart" not in "".join(shim.errors() for shim in shims)
@@ -516,7 +496,7 @@ def test_it_ends_when_the_last_shim_has_been_gone_for_a_while(folder: Path) -> N
         wait_for_answers([shim])
         time.sleep(1.2)  # longer than it would live alone
         assert daemon.poll() is None
-        assert find_daemons(folder) == [daemon.pid]
+        assert find_daemons(folder / "geodns.yaml") == [daemon.pid]
         assert shim.end() == 0
     _, errors = daemon.communicate(timeout=PATIENCE)
     assert daemon.returncode == 0
@@ -532,4 +512,4 @@ def test_by_hand_a_second_one_is_refused(folder: Path, shims: list[Shim]) -> Non
     )  # fmt: skip
     assert done.returncode == 1
     assert "runs already, or begins" in done.stderr
-    assert len(find_daemons(folder)) == 1
+    assert len(find_daemons(folder / "geodns.yaml")) == 1
