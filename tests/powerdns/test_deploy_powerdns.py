@@ -26,6 +26,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 import pytest
+from tests.powerdns.differences import DIFFERENCES
 from tests.powerdns.pdns import PATIENCE, UTIL, Pdns, find_port, needs_pdns, run_pdns
 from tests.world import Record, write_world
 
@@ -352,6 +353,28 @@ def test_what_they_share_is_the_same() -> None:
             found.setdefault(name, set()).add(value)
     several = {name for name, values in found.items() if len(values) > 1}
     assert several == {"launch", "pipe-command", "zone-cache-refresh-interval"}
+
+
+def test_the_guide_has_every_setting_every_file_and_every_difference() -> None:
+    guide = (ROOT / "docs" / "guide" / "powerdns.md").read_text()
+    explained = dict(re.findall(r"^\| `([a-z0-9-]+)=([^`]*)`", guide, re.MULTILINE))
+    own = re.compile("launch|(pipe-command|remote-|bind-|gsqlite3-|zone-cache)")
+    for path in FILES:
+        for name, value in re.findall(r"^([a-z0-9-]+)=(.*)$", path.read_text(), re.MULTILINE):
+            assert own.match(name) or explained.get(name) == value, f"{path.name}: {name}={value}"
+    named = set(re.findall(r"deploy/powerdns/(\S+\.conf)", guide))
+    assert named == {str(path.relative_to(FOLDER)) for path in (*FILES, *DROP_INS)}
+    rows = [f"| {row.title} | {row.reason} |" for row in DIFFERENCES]
+    assert [row for row in rows if row not in guide.splitlines()] == []
+
+
+def test_the_drop_in_gives_back_the_call_that_the_unit_takes() -> None:
+    """chown(2) is among @privileged; systemd takes the last word for each call."""
+    unit = (ROOT / "deploy" / "geodns.service").read_text()
+    drop_in = (FOLDER / "geodns.service.d" / "powerdns.conf").read_text()
+    assert "SystemCallFilter=~@privileged\n" in unit
+    assert "SystemCallFilter=@chown\n" in drop_in
+    assert "SupplementaryGroups=pdns\n" in drop_in
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
