@@ -123,6 +123,14 @@ class Behind(Site):
         self.daemon.send(number)
         self.daemon.end()
 
+    def replace(self) -> float:
+        """Have the daemon replaced by another; returns when the old one was gone (monotonic seconds)."""
+        old, self.daemon = self.daemon, Daemon(self, options=["--replace"])
+        self.daemon.wait_for("answering on")
+        assert old is not None
+        assert old.end() == 0
+        return time.monotonic()
+
     @contextmanager
     def pdns(self, way: Way, settings: Mapping[str, str] | None = None) -> Iterator[Pdns]:
         """A pdns_server over the backend socket."""
@@ -136,7 +144,9 @@ class Behind(Site):
         with ExitStack() as stack:
             found = {}
             for name in names:
-                pdns = stack.enter_context(self.pdns(WAYS[name.partition("/")[0]]))
+                way = WAYS[name.partition("/")[0]]
+                refresh = {"zone-cache-refresh-interval": "1"} if way.lists_zones else {}  # so that faults meet one
+                pdns = stack.enter_context(self.pdns(way, refresh))
                 found[name] = Front(pdns, stack.enter_context(Clients(pdns.port)))
             yield found
 
