@@ -47,7 +47,7 @@ line = st.one_of(
 
 
 @needs_pdns()
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(st.lists(line, max_size=6), st.lists(line, max_size=3))
 def test_always_reads_as_powerdns_does(tmp_path_factory: pytest.TempPathFactory, main: list[str], more: list[str]) -> None:
     folder = tmp_path_factory.mktemp("conf")

@@ -8,31 +8,35 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import struct
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import dns.dnssec
 import dns.edns
+import dns.exception
 import dns.flags
 import dns.message
 import dns.name
+import dns.query
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
 import pytest
 from tests.powerdns.differences import DIFFERENCES
-from tests.powerdns.pdns import PATIENCE, UTIL, Pdns, find_port, needs_pdns, run_pdns
+from tests.powerdns.pdns import PATIENCE, UTIL, Pdns, find_missing, find_port, find_version, needs_pdns, run_pdns
 from tests.world import Record, write_world
 
 from geodns.backend_only import Spot, find_spot
 from geodns.config.check_powerdns import check_powerdns
 from geodns.config.load import load_server
+from geodns.errors import Severity
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "powerdns"
@@ -186,6 +190,19 @@ def test_remote_unix(site: Site) -> None:
         expect_geography(pdns, "example.com")
 
 
+@needs_pdns("remote")
+def test_remote_takes_a_new_zone_when_told(site: Site) -> None:
+    """As the guide says: not by purge, by rediscover."""
+    config = site.folder / "geodns.yaml"
+    with site.run("remote-unix.conf") as pdns:
+        config.write_text(config.read_text() + "  new.test: {ns: [ns1.example.com.], records: {www: {service: www}}}\n")
+        subprocess.run([sys.executable, "-m", "geodns", "reload", "-c", str(config)], check=True, capture_output=True)
+        for control, wanted in ((None, dns.rcode.REFUSED), ("purge", dns.rcode.REFUSED), ("rediscover", dns.rcode.NOERROR)):
+            if control is not None:
+                pdns.control(control)
+            assert ask(pdns, "www.new.test").rcode() == wanted, control
+
+
 @needs_pdns("pipe")
 def test_pipe_self_contained(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No daemon but the one that the shims start, with all in the folders that the drop-in gives the service."""
@@ -282,6 +299,34 @@ def test_dnssec(site: Site) -> None:
     with site.run("dnssec.conf") as pdns:
         expect_signed(pdns)
         expect_geography(pdns)
+    if not find_missing("remote"):
+        (site.folder / "signed-remote").mkdir()
+        with run_pdns(site.folder / "signed-remote", over_remote(site.read("dnssec.conf"), site)) as pdns:
+            expect_signed(pdns)
+    expect_wide_denial_to_be_fatal(site)
+
+
+def over_remote(text: str, site: Site) -> str:
+    """The same with the remote backend, as the guide says."""
+    rest = re.sub(r"^(pipe-.*|zone-cache-.*)\n", "", text, flags=re.MULTILINE).replace("launch=gsqlite3,pipe", "")
+    return (
+        f"{rest}launch=gsqlite3,remote\nremote-connection-string=unix:path={site.folder}/backend.sock\nremote-dnssec=yes\n"
+    )
+
+
+def expect_wide_denial_to_be_fatal(site: Site) -> None:
+    """What `geodns check --powerdns` calls an error is one: PowerDNS below 5.0 does not survive the first question."""
+    with closing(sqlite3.connect(site.folder / "keys.sqlite3")) as connection, connection:
+        connection.execute("DELETE FROM domainmetadata WHERE kind = 'NSEC3NARROW'")
+    (complaint,) = [one for one in check_powerdns(site.folder / "pdns.conf") if one.severity is Severity.ERROR]
+    assert "example.com has keys without narrow NSEC3" in complaint.text
+    if find_version() >= (5, 0):
+        return
+    with site.run("dnssec.conf") as pdns:
+        with pytest.raises(dns.exception.Timeout):
+            dns.query.udp(dns.message.make_query("nope.example.com", "A", want_dnssec=True), "127.0.0.1", 2, pdns.port)
+        wait_until(lambda: not pdns.is_alive())
+        assert pdns.process.returncode == -signal.SIGABRT
 
 
 def expect_signed(pdns: Pdns) -> None:
