@@ -63,6 +63,7 @@ RULE: dict[str, tuple[str, ...] | None] = {
     "backend_only_life": None,
     "words": ("snapshot",),
     "querylog": None,
+    "roots": ("engine", "native", "threads", *BLOCKS),
     "explanation": (),
     "present": None,
     "locate": None,

@@ -20,6 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import engine
 from .backend_only_life import claim_spot, is_backend_only, lock_if_free, narrow, outlive_clients
 from .compiler.images import find_state, name_state
 from .compiler.opening import Opening, open_server
@@ -33,12 +34,14 @@ from .server.doors import Doors, bind_doors, remove_socket
 from .server.listen import Bound, bind_all, bind_backend, drop_privileges, raise_file_limit
 from .server.readiness import notify, notify_reloading
 from .server.succession import Inheritance, Label, Labelled, Offer, claim_bound, label_bound, list_offer, take_over
+from .settings import count_workers
 from .state_lock import find_holder, inherit_lock, lock_state
 from .threads import in_thread
 from .tokens import read_token
 from .watch import watch_files
 
 if TYPE_CHECKING:
+    from .engine import Native
     from .server.http import HttpServer
 
 OTHER_FILES = 256  # open files beside TCP clients: listen addresses, HTTP, log, children, loop
@@ -56,6 +59,7 @@ class Sockets:
     backend: socket.socket | None = None  # where PowerDNS attaches
     control: Path | None = None  # where the control socket is
     predecessor: bool = False  # a daemon runs, whose sockets are taken over through `control`
+    native: Native | None = None  # the engine that reads them, if it is not the reference
 
     def close(self) -> None:
         for one in self.bound:
@@ -109,7 +113,9 @@ def bind(server: Server, *, replace: bool) -> Sockets:
     labels = set(offered or ())
     addresses = [(str(one.address), one.port) for one in server.listen]
     sockets = Sockets(control=control, predecessor=offered is not None)
-    sockets.bound += bind_all([one for one in addresses if Label("udp", *one) not in labels])
+    sockets.native = engine.load() if server.listen else None  # who serves PowerDNS alone needs no threads
+    workers = 1 if sockets.native is None else count_workers(server)
+    sockets.bound += bind_all([one for one in addresses if Label("udp", *one) not in labels], workers)
     http = None if server.http is None else (str(server.http.address), server.http.port)
     if http is not None and Label("http", *http) in labels:
         http = None
@@ -141,7 +147,7 @@ async def _run(opening: Opening, written: Server, sockets: Sockets, *, strict: b
         state, lock = lock_if_free(state)
     else:
         lock = lock_state(state) if state is not None and not sockets.predecessor else None
-    flips = await Flips.open(state)
+    flips = await Flips.open(state, sockets.native)
     strict = strict or sockets.predecessor  # what runs is better than what was good
     return await Daemon(Parts(opening.path, server, written, state, flips), sockets, lock, strict=strict).run()
 

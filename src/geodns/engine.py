@@ -14,7 +14,7 @@ from .native import find_stale
 
 if TYPE_CHECKING:
     from .native.answer import Rules, Shadow
-    from .native.tables import Root
+    from .native.tables import Names, Root
 
 PURE, NATIVE = "pure", "native"
 _log = logging.getLogger(__name__)
@@ -23,6 +23,7 @@ _log = logging.getLogger(__name__)
 class Native(NamedTuple):
     """The doors of the native engine; threads are `server.native_udp`, to be imported only where this is there."""
 
+    Names: type[Names]
     Root: type[Root]
     Rules: type[Rules]
     Shadow: type[Shadow]
@@ -64,4 +65,4 @@ def find() -> Found:
         return Found(
             None, f"{', '.join(stale)}: built from other sources than those beside it; build again (make run, make test)"
         )
-    return Found(Native(tables.Root, answer.Rules, answer.Shadow), "")
+    return Found(Native(tables.Names, tables.Root, answer.Rules, answer.Shadow), "")

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import publish
 from .compiler.choices import build_pool
@@ -27,8 +28,13 @@ from .health.roster import Roster
 from .health.state import Outcome
 from .health.store import load_overrides, load_states, save_overrides, save_states
 from .health.targets import Plan
+from .roots import Roots
 from .snapshot import Choices, Pool, PoolPlan, Snapshot
 from .wire.rdata import RDATA_AT
+
+if TYPE_CHECKING:
+    from .engine import Native
+    from .native.tables import Root
 
 PACE = 0.1  # seconds between two publishes of flips
 POOLS_AT_ONCE = 20  # pools rebuilt between two looks at the sockets
@@ -43,8 +49,8 @@ _log = logging.getLogger(__name__)
 class Flips:
     """Health as the daemon lives with it; one for its whole life."""
 
-    def __init__(self, state: Path | None, roster: Roster) -> None:
-        self.roster = roster
+    def __init__(self, state: Path | None, roster: Roster, native: Native | None = None) -> None:
+        self.roster, self.roots = roster, Roots(native)
         self.prober = Prober(self.hear, self._stop_seeing, self._see_again)
         self.publishes = 0  # since the start
         self.told: Callable[[Snapshot], None] = lambda snapshot: None  # of each snapshot, in the turn that it is published
@@ -61,16 +67,16 @@ class Flips:
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
-    async def open(cls, state: Path | None) -> Flips:
+    async def open(cls, state: Path | None, native: Native | None = None) -> Flips:
         """Health as the last run left it in *state*; what cannot be read is set aside and said."""
         now, loop = moment(), asyncio.get_running_loop()
         if state is None:
-            return cls(None, Roster((), (), now))
+            return cls(None, Roster((), (), now), native)
         states, warnings = await loop.run_in_executor(None, load_states, state, now.wall)
         overrides, more = await loop.run_in_executor(None, load_overrides, state, now.wall)
         for text in (*warnings, *more):
             _log.warning("%s", text)
-        return cls(state, Roster(states, overrides, now))
+        return cls(state, Roster(states, overrides, now), native)
 
     def start(self, *, keep: bool) -> None:
         """Publish flips and look after what ends by itself, from now on. *keep*: the books in the state are ours."""
@@ -148,9 +154,9 @@ class Flips:
         async with self._held:
             yield
 
-    def publish(self, snapshot: Snapshot) -> None:
-        """Make *snapshot* the current one; only inside `replacing`."""
-        publish.publish(snapshot)
+    def publish(self, snapshot: Snapshot, root: Root | None = None) -> None:
+        """Make *snapshot* the current one, and *root*, which is the same; only inside `replacing`."""
+        publish.publish(snapshot, native=root)
         self.publishes += 1
         self.told(snapshot)
 
@@ -243,7 +249,8 @@ class Flips:
                 await asyncio.sleep(0)
         if not changed:
             return
-        self.publish(replace(snapshot, choices=Choices(tuple(pools), snapshot.choices.shape)))
+        choices = Choices(tuple(pools), snapshot.choices.shape)
+        self.publish(replace(snapshot, choices=choices), self.roots.flip(current.native, choices, snapshot.zones))
         told = sum(is_told(before, after) for before, after in changed)
         _log.log(logging.INFO if told else logging.DEBUG, "published: health of %d pool%s", told, "s"[: told != 1])
         for _ in publish.sweep():
@@ -253,6 +260,8 @@ class Flips:
         """What time alone changes, and what is kept of it all."""
         while True:
             await asyncio.sleep(TICK)
+            for _ in publish.sweep():  # what a thread was still answering from when its successor was published
+                await asyncio.sleep(0)
             before = self.roster.overrides
             self._tell(self.roster.tick(moment()))
             if self._state is not None and self._keeps and self.roster.overrides != before:

@@ -80,8 +80,7 @@ def countries_of(maps: Maps) -> Countries:
 
     It verifies the block once more: 30 ms for the full GeoLite2 City, most of it without the interpreter.
     """
-    block = maps.tables[0].v4.starts.obj if maps.tables else None
-    return read_countries(block, "maps block") if isinstance(block, bytes) else NO_COUNTRIES
+    return read_countries(maps.block, "maps block") if maps.block else NO_COUNTRIES
 
 
 class OrderCounts:

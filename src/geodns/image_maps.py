@@ -122,7 +122,7 @@ def read_maps(octets: bytes, name: str) -> Maps:
             _check_table(table, len(datacenters), f"{name}: table {i}")
     except (KeyError, TypeError, ValueError, IndexError, struct.error) as error:
         raise ImageError(f"{name}: unsound: {error!r}") from error
-    return Maps(datacenters, tables, block.shape, digest)
+    return Maps(datacenters, tables, block.shape, digest, octets)
 
 
 def read_countries(octets: bytes, name: str) -> Countries:

@@ -146,13 +146,15 @@ class Loader:
         """Rebuild names, probe who is new, rebuild choices, publish."""
         with _collector_off():
             zones = await self._in_slices(read_zones(outcome.zones, "zones block"))
+        names = await self._flips.roots.open(maps, outcome.zones)
         try:
             await self._flips.expect(outcome.plan, outcome.config.health)
             async with self._flips.replacing():
                 with _collector_off():
                     health = self._flips.roster.expected_health()
                     choices = await self._in_slices(build_in_slices(zones, health))
-                    self._flips.publish(Snapshot(maps, zones, choices))
+                    root = await self._in_slices(self._flips.roots.finish(names, choices, zones))
+                    self._flips.publish(Snapshot(maps, zones, choices), root)
                 self._flips.adopt(outcome.plan, outcome.config.health, zones.pools)
         except BaseException:
             self._flips.forget()

@@ -5,8 +5,10 @@ Knows every part, made once. Knows nothing of the order in which they start and 
 
 from __future__ import annotations
 
+import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +21,7 @@ from .compiler.handover import Handover
 from .compiler.images import find_images
 from .config.model import Config, Server
 from .control import Control
+from .engine import NATIVE, PURE
 from .errors import ControlError
 from .flips import Flips
 from .health.overrides import Override
@@ -30,15 +33,16 @@ from .server.backend import BackendServer
 from .server.listen import Bound
 from .server.tcp import TcpLimits, TcpServer
 from .server.udp import UdpReader
-from .settings import make_settings
+from .settings import count_workers, make_settings
 from .snapshot import Snapshot
 from .threads import in_thread
 from .watch import Watch
 
 if TYPE_CHECKING:
     from .querylog import QueryLog
+    from .server.native_udp import NativeReader
 
-ENGINE = "pure"
+_log = logging.getLogger(__name__)
 
 
 class Parts:
@@ -52,7 +56,7 @@ class Parts:
         self.query_log = _make_query_log(server)
         self.control = Control(self)
         self.watch = Watch(())
-        self.udp: list[UdpReader] = []
+        self.udp: list[UdpReader | NativeReader] = []
         limits = TcpLimits(server.limits.tcp_clients, server.limits.tcp_clients_per_address, server.limits.tcp_idle)
         self.tcp = TcpServer(self._sampled(), self.settings, limits)
         self.backend = BackendServer(self.settings, lambda: self.loader.loaded)
@@ -62,9 +66,19 @@ class Parts:
         self.loader.watched = self._follow
 
     def open_adapters(self, bound: Sequence[Bound]) -> None:
-        """Make a reader for each of *bound*; nothing is read yet."""
+        """Make readers for each of *bound*; nothing is read yet."""
         self.bound = tuple(bound)
-        self.udp = [UdpReader(one, self._sampled(), self.settings) for one in bound]
+        self.udp = [reader for one in bound for reader in self._open_readers(one)]
+
+    def _open_readers(self, bound: Bound) -> list[UdpReader | NativeReader]:
+        """Threads for all sockets of *bound*; with the reference one reader for each, where a predecessor left several."""
+        if self.flips.roots.native is None:
+            return [UdpReader(bound, self._sampled(), self.settings, number) for number in range(len(bound.group))]
+        from .server.native_udp import NativeReader  # noqa: PLC0415 - the extension may be missing
+
+        if len(bound.group) != (wanted := count_workers(self.server)):
+            _log.warning("%s: %d threads, as the predecessor had; a restart makes it %d", bound, len(bound.group), wanted)
+        return [NativeReader(bound, self._sampled(), self.settings, self.query_log)]
 
     def _sampled(self) -> Callable[..., bytes | None]:
         return answer if self.query_log is None else self.query_log.around(answer)
@@ -82,7 +96,7 @@ class Parts:
     @property
     def engine(self) -> str:
         """Who answers: pure, native."""
-        return ENGINE
+        return PURE if self.flips.roots.native is None else NATIVE
 
     @property
     def pid(self) -> int:
@@ -158,10 +172,14 @@ class Parts:
 
         log = self.query_log
         counters = Counters((), (), None) if publish.current is None else publish.current.counters
-        drops = tuple((str(one), reader.dropped or 0) for one, reader in zip(self.bound, self.udp, strict=True))
+        drops = Counter[str]()
+        for reader in self.udp:
+            drops[reader.listen] += reader.dropped or 0
         written = None if log is None else (log.written, log.dropped)
         clients = self.tcp.clients, self.backend.clients
-        sources = Sources(status, counters, self.roster.check_counts(), drops, clients[0], written, clients[1])
+        sources = Sources(
+            status, counters, self.roster.check_counts(), tuple(drops.items()), clients[0], written, clients[1]
+        )
         return await in_thread(scrape, sources)
 
 

@@ -73,7 +73,7 @@ class QueryLog:
                 left -= 1
             elif reply is not None:
                 left = self._skip()
-                self._keep(Sampled(turn, query, peer, draw, reply[2] << 8 | reply[3]))
+                self.keep(turn, query, peer, draw, reply[2] << 8 | reply[3])
             return reply
 
         return sampled
@@ -86,11 +86,21 @@ class QueryLog:
         share = self._wanted.sample
         return 0 if share >= 1 else int(math.log(1 - self._chance()) / math.log1p(-share))
 
-    def _keep(self, sampled: Sampled) -> None:
-        if len(self._ring) >= RING or len(sampled.query) > LONGEST:
+    def keep(self, turn: Turn, query: bytes, peer: bytes, draw: int, flags: int) -> None:
+        """*query* was drawn, be it by a thread; its reply had these *flags* in the header."""
+        if len(self._ring) >= RING or len(query) > LONGEST:
             self._crowded += 1
         else:
-            self._ring.append(sampled)
+            self._ring.append(Sampled(turn, query, peer, draw, flags))
+
+    def miss(self, count: int) -> None:
+        """So many were drawn by threads, and came to nobody."""
+        self._crowded += count
+
+    @property
+    def share(self) -> float:
+        """How many queries are drawn, 0..1, for threads that draw by themselves."""
+        return self._wanted.sample
 
     async def start(self) -> None:
         """Open the file, as the user that we are now, and write from now on. Raises StartError."""

@@ -67,6 +67,7 @@ class Maps:
     tables: tuple[Table, ...]
     shape: bytes  # digest of the naming: datacenters and tables; 16 octets
     digest: bytes  # of everything the block was made from; 32 octets
+    block: bytes = field(default=b"", repr=False, compare=False)  # that the tables are views into
 
 
 @dataclass(frozen=True, slots=True)

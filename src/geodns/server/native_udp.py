@@ -16,6 +16,7 @@ from typing import Protocol
 
 from .. import metrics, publish
 from ..answer import UDP, Settings, Turn
+from ..errors import StartError
 from ..metrics import POOLS, Counters
 from ..native.answer import Rules
 from ..native.udp import SAMPLED, Left, Tally, Workers
@@ -59,14 +60,18 @@ class NativeReader:
         self._loop: AbstractEventLoop | None = None
 
     def start(self, loop: AbstractEventLoop) -> None:
-        """Answer from now on; a snapshot must have been published. Raises OSError where there can be no thread."""
+        """Answer from now on; a snapshot must have been published. Raises StartError where there can be no thread."""
         if not self._attached:
             publish.attach(self)
             self._attached = True
         for one in self._sockets:
             one.setblocking(True)
             one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, WAIT)
-        self._workers.start()
+        try:
+            self._workers.start()
+        except OSError as error:
+            text = f"server.workers: {self.listen}: cannot start {self.threads} threads: {error.strerror} (ulimit -u)"
+            raise StartError(text) from error
         self._loop = loop
         loop.add_reader(self._workers.told, self.serve_left)
 
