@@ -225,7 +225,7 @@ def test_serving_loads_the_standard_library_and_our_own_code_only() -> None:
     loaded = modules_after(f"import {', '.join(ADAPTERS)}")
     assert set(ADAPTERS) <= loaded
     strangers = {name.split(".")[0] for name in loaded} - set(sys.stdlib_module_names) - {"geodns"}
-    assert {name for name in strangers if not name.startswith(("_", "__"))} == set()
+    assert {name for name in strangers if not name.startswith("_")} <= {"cython_runtime"}, "a name that extensions make up"
     assert sorted(name for name in loaded if any(is_inside(name, f"geodns.{part}") for part in CONTROL_PLANE)) == []
 
 
