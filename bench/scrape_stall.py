@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import selectors
+import socket
 import subprocess
 import sys
 import threading
@@ -20,7 +22,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.reload_stall import Client, describe
 from tests.server.reports import check, member, pool, status
 from tests.snapshots import Small, make_pool, make_table
 
@@ -32,6 +33,54 @@ from geodns.server.families import Sources
 from geodns.server.listen import bind_all
 from geodns.server.udp import UdpReader
 from geodns.threads import in_thread
+
+NAME = b"\3www\7example\3com\0\0\1\0\1"  # the question's end: www.example.com A
+
+
+class Client(threading.Thread):
+    """Sends at a steady rate from a process's own point of view, and keeps (when, how long) of each answer."""
+
+    def __init__(self, port: int, rate: int) -> None:
+        super().__init__()
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.connect(("127.0.0.1", port))
+        self._socket.setblocking(False)
+        self._rate, self.stopping = rate, False
+        self.took: list[tuple[float, float]] = []
+        self.unanswered: dict[int, float] = {}
+
+    def run(self) -> None:
+        selector = selectors.DefaultSelector()
+        selector.register(self._socket, selectors.EVENT_READ)
+        due, number = time.monotonic(), 0
+        while not self.stopping:
+            now = time.monotonic()
+            if now >= due:
+                number, due = (number + 1) & 0xFFFF, due + 1 / self._rate
+                self.unanswered[number] = now
+                self._socket.send(number.to_bytes(2, "big") + b"\1\0\0\1\0\0\0\0\0\0" + NAME)
+            if selector.select(max(0.0, due - time.monotonic())):
+                self._receive()
+        if selector.select(1.0):
+            self._receive()
+
+    def _receive(self) -> None:
+        while True:
+            try:
+                reply = self._socket.recv(512)
+            except BlockingIOError:
+                return
+            now, sent = time.monotonic(), self.unanswered.pop(int.from_bytes(reply[:2], "big"), None)
+            if sent is not None:
+                self.took.append((sent, now - sent))
+
+
+def describe(took: list[float]) -> str:
+    took = sorted(took)
+    if not took:
+        return "none"
+    middle, rare, most = (1e3 * value for value in (took[len(took) // 2], took[int(len(took) * 0.999)], took[-1]))
+    return f"{len(took)} answers: median {middle:.2f}, 99.9 % {rare:.1f}, slowest {most:.1f} ms"
 
 
 def make_sources(zones: int, pools: int) -> Sources:

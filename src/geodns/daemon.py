@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from .engine import Native
     from .server.http import HttpServer
 
-OTHER_FILES = 256  # open files beside TCP clients: listen addresses, HTTP, log, children, loop
+OTHER_FILES = 1024  # open files beside TCP clients: listen addresses, PowerDNS, HTTP, log, children, loop
 LAST_CLIENTS = 10.0  # seconds that clients by TCP have after a successor has taken the sockets
 
 _log = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ def bind(server: Server, *, replace: bool) -> Sockets:
         sockets.doors = bind_doors(http, mine, server.user, server.model_fields_set)
         backend = server.backend
         if backend is not None and Label("backend", str(backend.path)) not in labels:
-            sockets.backend = bind_backend(backend.path, backend.group, backend.mode)
+            sockets.backend = bind_backend(backend.path, backend.group, backend.mode, server.user)
     except BaseException:
         sockets.close()
         raise
@@ -387,9 +387,9 @@ class Daemon:
         parts = self._parts
         for reader in parts.udp:
             reader.leave()
+        await parts.backend.leave()  # PowerDNS goes on with the successor
         await parts.tcp.drain(LAST_CLIENTS)
         await parts.tcp.stop()
-        await parts.backend.stop()
         if self._http is not None:
             with contextlib.suppress(OSError):
                 await self._http.stop()
