@@ -7,7 +7,8 @@ what is right in a reply (`tests.replies`) or of how a packet travels (`tests.tr
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -97,30 +98,45 @@ def publish(scenario: Scenario, transport: Transport, built: Built, healthy: Sna
 
 
 def run_scenario(scenario: Scenario, transport: Transport, built: Built, healthy: Snapshot) -> None:
-    """Take every step, beginning with everybody up but for `health`. Raises Surprise at the first that goes otherwise.
+    """Take every step, beginning with everybody up but for `health`. Raises Surprise at the first that goes otherwise."""
+    for step in take_steps(scenario, transport, built, healthy):
+        with _placed(scenario, step):
+            if "shares" in step:
+                check_shares(step, transport)
+            elif transport.exact or is_reachable(step):
+                for _ in range(int(step.get("times", "1"))):
+                    check_reply(step, ask(step, transport, int(step.get("draw", "0"), 0)))
+
+
+def take_steps(scenario: Scenario, transport: Transport, built: Built, healthy: Snapshot) -> Iterator[Lined]:
+    """Publish what the steps say of health, one after the other; yields each question when it is its turn.
 
     With the first `probe`, `override` or `elapse` begins a course of its own, in which nobody was probed yet.
     """
     publish(scenario, transport, built, healthy, scenario.body.get("health", {}))
     course: Course | None = None
     for step in scenario.body["steps"]:
-        place = Place(str(scenario.path), step.line)
-        try:
+        if "query" in step:
+            yield step
+            continue
+        with _placed(scenario, step):
             if COURSE_KEYS & set(step):
                 course = course or Course(built)
                 for name, given in step.items():
                     getattr(course, name)(given)
                 choices = build_choices(healthy.zones, course.health())
                 transport.publish(built, replace(healthy, choices=choices))
-            elif "health" in step:
+            else:
                 publish(scenario, transport, built, healthy, step["health"])
-            elif "shares" in step:
-                check_shares(step, transport)
-            elif transport.exact or is_reachable(step):
-                for _ in range(int(step.get("times", "1"))):
-                    check_reply(step, ask(step, transport, int(step.get("draw", "0"), 0)))
-        except Surprise as surprise:
-            raise Surprise(f"{place}: {surprise}") from None
+
+
+@contextmanager
+def _placed(scenario: Scenario, step: Lined) -> Iterator[None]:
+    """A Surprise within tells the step's file and line."""
+    try:
+        yield
+    except Surprise as surprise:
+        raise Surprise(f"{Place(str(scenario.path), step.line)}: {surprise}") from None
 
 
 def write_folder(scenario: Scenario, folder: Path) -> Path:

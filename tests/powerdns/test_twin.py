@@ -31,7 +31,7 @@ from tests.powerdns.differences import (
 from tests.powerdns.pdns import needs_pdns
 from tests.powerdns.transports import WAYS, ThroughPdns, open_way
 from tests.replies import PEER, Surprise, build_query, read_reply, spread_draws
-from tests.scenario import Lined, Scenario, build_scenario, find_health, publish, read_scenarios
+from tests.scenario import Lined, Scenario, build_scenario, find_health, publish, read_scenarios, take_steps
 from tests.transports import InProcess
 
 from geodns.answer import Settings
@@ -160,12 +160,7 @@ def twins(request: pytest.FixtureRequest) -> Iterator[Twins]:
 @pytest.mark.parametrize("number", range(len(SCENARIOS)), ids=[scenario.name for scenario in SCENARIOS])
 def test_scenario(number: int, twins: Twins, built: Callable[[int], tuple[Built, Snapshot]]) -> None:
     """Every step, also those whose peer only a proxy can name; those with `times` and `shares` more than once."""
-    scenario = SCENARIOS[number]
-    publish(scenario, twins, *built(number), scenario.body.get("health", {}))
-    for step in scenario.body["steps"]:
-        if "health" in step:
-            publish(scenario, twins, *built(number), step["health"])
-            continue
+    for step in take_steps(SCENARIOS[number], twins, *built(number)):
         for _ in range(min(int(step.get("times", "4" if "shares" in step else "1")), 10)):
             twins.compare(step)
 
