@@ -1,4 +1,7 @@
-"""One daemon for all protocol tests, started as an operator starts it, with a zone made for the purpose."""
+"""One daemon for all protocol tests, started as an operator starts it, with a zone made for the purpose.
+
+It reads UDP by one socket: `Daemon.exchange` takes replies in the order of the questions, which several threads do not keep.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,7 @@ WORLD: dict[str, Record] = {
 CONFIG = """
 server:
   listen: ["127.0.0.1:{port}"]
+  workers: 1
   http: off
   state: {folder}
   nsid: test-node

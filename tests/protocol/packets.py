@@ -70,7 +70,8 @@ class Daemon:
     def exchange(self, packet: bytes, transport: str) -> bytes | None:
         """The reply to *packet*, or None for silence (or, over TCP, a connection that was closed).
 
-        Behind it goes an ordinary question, on the same socket: when that is answered, there was nothing to come before.
+        Behind it goes an ordinary question, on the same socket: when that is answered, there was nothing to come before
+        (the daemon reads by one thread, and nothing sent here over UDP is one that the native engine leaves to Python).
         So silence costs no waiting, and every exchange shows that the server lives on.
         """
         return (self._over_udp if transport == "udp" else self._over_tcp)(packet)
