@@ -100,7 +100,7 @@ def find_shims(parent: int) -> list[int]:
 def test_one_daemon_for_all_threads_which_comes_back_and_outlives_them(pdns: Pdns, config: Path) -> None:
     await_answer(pdns)
     (daemon,) = find_daemons(config)
-    assert pdns.log().count("starting the daemon for") == 1
+    assert pdns.log().count("info answering on ") == 1
     assert len(find_shims(pdns.pid)) == THREADS + 1  # one for TCP
 
     os.kill(daemon, signal.SIGKILL)
@@ -122,4 +122,4 @@ def test_a_powerdns_that_is_started_again_finds_the_daemon_of_before(pdns: Pdns,
     with run_pdns(tmp_path / "again", (tmp_path / "pdns" / "pdns.conf").read_text()) as again:
         assert ask(again) == "192.0.2.1"  # at once
         assert find_daemons(config) == before
-        assert "starting the daemon" not in again.log()
+        assert "info answering on " not in again.log()
