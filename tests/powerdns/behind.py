@@ -264,6 +264,12 @@ def list_children(pid: int) -> list[int]:
     return [int(word) for text in found for word in text.split() if is_running(int(word))]
 
 
+def list_sockets(pid: int) -> set[str]:
+    """The sockets that *pid* and the processes that it has started have open, as the kernel numbers them."""
+    links = [path.readlink() for each in (pid, *list_children(pid)) for path in Path(f"/proc/{each}/fd").iterdir()]
+    return {str(link) for link in links if link.name.startswith("socket:")}
+
+
 def is_running(pid: int) -> bool:
     """Is there such a process, and no mere remains of one?"""
     try:
