@@ -26,6 +26,7 @@ class ProbeReport:
     successes: int
     failures: int
     restored: bool  # the verdict comes from the run before, nothing was seen since
+    expires: float | None = None  # when the certificate ends that was shown last; None where there was none
 
 
 @dataclass(frozen=True, slots=True)

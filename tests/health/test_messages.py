@@ -16,6 +16,7 @@ from geodns.config.model_checks import HttpCheck, TcpCheck
 from geodns.health.messages import (
     LARGEST_DOWN,
     LARGEST_UP,
+    LATEST,
     LONGEST_SAID,
     LONGEST_TEXT,
     Frames,
@@ -51,6 +52,7 @@ outcomes = st.builds(
     text=st.text(max_size=LONGEST_TEXT),
     seconds=st.floats(0, 1e6),
     weight=st.none() | st.integers(0, 65535),
+    expires=st.none() | st.floats(-1e9, LATEST),
 )
 
 
@@ -89,7 +91,7 @@ def test_the_text_of_an_outcome_is_cut_at_both_ends() -> None:
     """The daemon keeps it: what an overtaken prober sends has the same bound."""
     (frame,) = Frames(LARGEST_UP).feed(b"".join(write_outcomes([Outcome("k", Verdict.DOWN, True, "x" * 9999, 0.1)])))
     assert read_up(frame) == [Outcome("k", Verdict.DOWN, True, "x" * LONGEST_TEXT, 0.1)]
-    sent = json.dumps({"outcomes": [["k", "down", True, "x" * 9999, 0.1, None]]}).encode()
+    sent = json.dumps({"outcomes": [["k", "down", True, "x" * 9999, 0.1, None, None]]}).encode()
     assert read_up(sent) == read_up(frame)
 
 
@@ -135,15 +137,19 @@ WRONG_UP = [
     b'{"outcomes": 1}',
     b'{"outcomes": [1]}',
     b'{"outcomes": [[]]}',
-    b'{"outcomes": [["k", "sideways", true, "", 0.1, null]]}',
-    b'{"outcomes": [["k", "up", 1, "", 0.1, null]]}',
-    b'{"outcomes": [["k", "up", true, null, 0.1, null]]}',
-    b'{"outcomes": [["k", "up", true, "", "0.1", null]]}',
-    b'{"outcomes": [[["k"], "up", true, "", 0.1, null]]}',
-    b'{"outcomes": [["k", ["up"], true, "", 0.1, null]]}',
-    b'{"outcomes": [["k", "up", true, "", 0.1, -1]]}',
-    b'{"outcomes": [["k", "up", true, "", 0.1, 65536]]}',
-    b'{"outcomes": [["k", "up", true, "", 0.1, null, 7]]}',
+    b'{"outcomes": [["k", "sideways", true, "", 0.1, null, null]]}',
+    b'{"outcomes": [["k", "up", 1, "", 0.1, null, null]]}',
+    b'{"outcomes": [["k", "up", true, null, 0.1, null, null]]}',
+    b'{"outcomes": [["k", "up", true, "", "0.1", null, null]]}',
+    b'{"outcomes": [[["k"], "up", true, "", 0.1, null, null]]}',
+    b'{"outcomes": [["k", ["up"], true, "", 0.1, null, null]]}',
+    b'{"outcomes": [["k", "up", true, "", 0.1, -1, null]]}',
+    b'{"outcomes": [["k", "up", true, "", 0.1, 65536, null]]}',
+    b'{"outcomes": [["k", "up", true, "", 0.1, null, null, 7]]}',
+    b'{"outcomes": [["k", "up", true, "", 0.1, null, "soon"]]}',
+    b'{"outcomes": [["k", "up", true, "", 0.1, null, true]]}',
+    b'{"outcomes": [["k", "up", true, "", 0.1, null, NaN]]}',
+    b'{"outcomes": [["k", "up", true, "", 0.1, null, Infinity]]}',
     b'{"pulse": [1, 2, 3]}',
     b'{"pulse": [1, 2, 3, [], 0.5]}',
     b'{"pulse": ["1", 2, 3, null, 0.5]}',
@@ -151,7 +157,7 @@ WRONG_UP = [
     b'{"said": [999999, "too high"]}',
     b'{"said": [30]}',
     b"[" * 100_000,
-    b'{"outcomes": [["k", "up", true, "", ' + b"9" * 5000 + b", null]]}",
+    b'{"outcomes": [["k", "up", true, "", ' + b"9" * 5000 + b", null, null]]}",
     pickle.dumps(["outcomes"]),
 ]
 

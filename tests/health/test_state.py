@@ -76,6 +76,14 @@ def test_what_does_not_count_is_noted_all_the_same() -> None:
     assert (state.probed, state.failure, state.failures) == (9.0, "time-out", 1)
 
 
+def test_the_end_of_a_certificate_stays_known_while_none_is_shown() -> None:
+    """It is not shown where the handshake fails because it has ended: that is when an operator wants to know it."""
+    state = note(State(UP), Outcome("key", UP, True, "", 0.1, None, 5e8), 9.0, UP, 0, 5.0)
+    state = note(state, Outcome("key", DOWN, True, "certificate has expired", 0.1), 9.0, UP, 1, 5.0)
+    assert state.expires == 5e8
+    assert note(state, Outcome("key", UP, True, "", 0.1, None, 6e8), 9.0, UP, 0, 5.0).expires == 6e8
+
+
 def test_all_checks_must_pass() -> None:
     assert combine([]) is UP
     assert combine([UP, UP]) is UP

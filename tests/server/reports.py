@@ -20,6 +20,7 @@ from geodns.report import (
 from geodns.server.families import Sources
 
 NOW = 1_800_000_000.0
+DAY = 86400.0
 APEX = b"\x07example\x03com\x00"
 
 
@@ -38,9 +39,11 @@ class Pool:
     datacenter: str
 
 
-def probe(verdict: str, since: float) -> ProbeReport:
+def probe(verdict: str, since: float, days: float | None = None) -> ProbeReport:
+    """*days* until its certificate ends."""
+    expires = None if days is None else NOW + days * DAY
     return ProbeReport(
-        "web", "https 192.0.2.10:443", verdict, 0, 3, since, NOW - 1, "status 200", "", 0.02, 5, 0, restored=False
+        "web", "https 192.0.2.10:443", verdict, 0, 3, since, NOW - 1, "status 200", "", 0.02, 5, 0, False, expires
     )
 
 
@@ -97,10 +100,10 @@ def counting(zones: int = 1, pools: int = 2) -> Counters:
 
 
 MEMBERS = (
-    member("192.0.2.1", "up", probes=(probe("up", NOW - 50), probe("up", NOW - 20))),
-    member("192.0.2.2", "down", probes=(probe("up", NOW - 5), probe("down", NOW - 30), probe("down", NOW - 10))),
-    member("192.0.2.3", "unknown", probes=(probe("unknown", NOW - 40),)),
-    member("192.0.2.4", "up", drained="ams", probes=(probe("up", NOW - 60),)),
+    member("192.0.2.1", "up", probes=(probe("up", NOW - 50), probe("up", NOW - 20, 5))),
+    member("192.0.2.2", "down", probes=(probe("up", NOW - 5), probe("down", NOW - 30, 9), probe("down", NOW - 10, 5))),
+    member("192.0.2.3", "unknown", probes=(probe("unknown", NOW - 40, 5),)),
+    member("192.0.2.4", "up", drained="ams", probes=(probe("up", NOW - 60, 9),)),
     member("192.0.2.5", "down", forced="192.0.2.5"),
 )
 POOLS_SHOWN = (

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from tests.server.reports import (
     APEX,
+    DAY,
     NOW,
     POOLS_SHOWN,
     Pool,
@@ -160,6 +161,8 @@ def test_members_pools_services_and_datacenters() -> None:
     assert [forced[here[i]] for i in here] == [0, 0, 0, 0, 1]
     since = those(sources, "geodns_member_since_timestamp_seconds", *by_member)
     assert [since.get(here[i]) for i in here] == [NOW - 20, NOW - 30, NOW - 40, NOW - 60, None]
+    expiry = those(sources, "geodns_member_certificate_expiry_timestamp_seconds", *by_member)
+    assert [expiry.get(here[i]) for i in here] == [*[NOW + 5 * DAY] * 3, NOW + 9 * DAY, None], "the earliest, or none"
     states = those(sources, "geodns_members", "service", "datacenter", "state")
     assert {key[2]: n for key, n in states.items() if key[:2] == ("www", "ams")} == {
         "up": 1, "unknown": 1, "down": 2, "drained": 1,

@@ -41,4 +41,5 @@ def report_probe(target: Target, state: State) -> ProbeReport:
         successes=state.successes,
         failures=state.failures,
         restored=state.restored,
+        expires=state.expires,
     )

@@ -23,6 +23,7 @@ TARGETS_A_FRAME = 100  # what the daemon packs between two looks at its sockets:
 OUTCOMES_A_FRAME = 200
 LONGEST_TEXT = 200  # characters, as `Outcome` has it
 LONGEST_SAID = 4000
+LATEST = 2.6e11  # seconds since 1970: the year 9999, the last that a certificate can name
 
 
 class MessageError(ValueError):
@@ -112,7 +113,7 @@ def write_outcomes(outcomes: Sequence[Outcome]) -> Iterator[bytes]:
     """*outcomes* in frames of bounded size."""
     for start in range(0, len(outcomes), OUTCOMES_A_FRAME):
         part = [
-            (one.key, one.verdict, one.seen, one.text[:LONGEST_TEXT], one.seconds, one.weight)
+            (one.key, one.verdict, one.seen, one.text[:LONGEST_TEXT], one.seconds, one.weight, one.expires)
             for one in outcomes[start : start + OUTCOMES_A_FRAME]
         ]
         yield _frame(json.dumps({"outcomes": part}).encode())
@@ -143,9 +144,11 @@ def read_up(frame: bytes) -> list[Outcome] | Pulse | Said:
     raise MessageError(f"{len(frame)} octets that are no message: {frame[:60]!r}")
 
 
-def _read_outcome(key: Any, verdict: Any, seen: Any, text: Any, seconds: Any, weight: Any) -> Outcome:
+def _read_outcome(key: Any, verdict: Any, seen: Any, text: Any, seconds: Any, weight: Any, expires: Any) -> Outcome:
     """An outcome, every field of which has its type. Raises ValueError or TypeError."""
     sound = isinstance(key, str) and isinstance(seen, bool) and isinstance(text, str) and isinstance(seconds, (int, float))
     if not sound or not (weight is None or (isinstance(weight, int) and 0 <= weight <= 65535)):
         raise ValueError(f"an outcome with a field of another type: {key!r:.60}")
-    return Outcome(key, Verdict(verdict), seen, text[:LONGEST_TEXT], float(seconds), weight)
+    if not (expires is None or (type(expires) in (int, float) and abs(expires) <= LATEST)):
+        raise ValueError(f"a certificate that ends at {expires!r:.60}")
+    return Outcome(key, Verdict(verdict), seen, text[:LONGEST_TEXT], float(seconds), weight, expires)

@@ -47,6 +47,7 @@ class Outcome(NamedTuple):
     text: str  # for people: "status 200", "connection refused"; one line, at most 200 characters
     seconds: float  # how long it took
     weight: int | None = None  # what a `file` check said
+    expires: float | None = None  # when the certificate ends that was shown, seconds since 1970
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class State:
     failures: int = 0
     weight: int | None = None
     restored: bool = False  # from the run before; nothing was seen since
+    expires: float | None = None  # when the certificate ends that was shown last; no file keeps it, the next probe sees it
 
 
 class Saved(NamedTuple):
@@ -109,6 +111,7 @@ def note(state: State, outcome: Outcome, now: float, verdict: Verdict, streak: i
         state.failures + failed,
         outcome.weight,
         False,
+        state.expires if outcome.expires is None else outcome.expires,
     )
 
 
@@ -126,6 +129,7 @@ def take_back(state: State, before: State) -> State:
         state.failures,
         state.weight,
         state.restored,
+        state.expires,
     )
 
 

@@ -39,6 +39,11 @@ def _find_since(member: MemberReport) -> float | None:
     return max((probe.since for probe in member.probes if probe.verdict == member.observed), default=None)
 
 
+def _find_expiry(member: MemberReport) -> float | None:
+    """When the first certificate ends that the checks of *member* saw; None where they saw none."""
+    return min((probe.expires for probe in member.probes if probe.expires is not None), default=None)
+
+
 def _of(read: Callable[[Status], float | None]) -> Read:
     """A reader of one number of the status; None: no line."""
 
@@ -184,6 +189,8 @@ HEALTH = (
            MEMBER, _each_member(lambda member: bool(member.forced))),
     Family("geodns_member_since_timestamp_seconds", "gauge", "When what the checks say of a member began.",
            MEMBER, _each_member(_find_since)),
+    Family("geodns_member_certificate_expiry_timestamp_seconds", "gauge",
+           "When the certificate ends that a member showed to its tls or https checks.", MEMBER, _each_member(_find_expiry)),
     Family("geodns_members", "gauge", "Members of a pool by what they count as.", (*POOL, "state"), _read_members),
     Family("geodns_pool_rank", "gauge", "Which pass takes a pool: 1 up, 2 some members live, 3 drained, 4 dead.",
            POOL, _each_pool(_number_rank)),

@@ -59,6 +59,7 @@ def test_a_valid_certificate_tells_its_end(address: str, ca: str) -> None:
     outcome = shake_hands(context, address, END.timestamp() - 12.5 * DAY, host=NAME, ca=ca)
     assert (outcome.verdict, outcome.text) == (Verdict.UP, "TLSv1.3, certificate expires in 12 days")
     assert names == [NAME]
+    assert outcome.expires == END.timestamp()
 
 
 @pytest.mark.parametrize(("days", "verdict"), [(14.1, Verdict.UP), (13.9, Verdict.DOWN), (-1.0, Verdict.DOWN)])

@@ -7,6 +7,7 @@ import gzip
 import socket
 import ssl
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -28,10 +29,11 @@ from tests.health.probes.servers import (
 )
 
 from geodns.health.probes import Probes
-from geodns.health.state import Verdict
+from geodns.health.state import Outcome, Verdict
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 NAME = "www.example.com"
+END = datetime(2040, 6, 1, tzinfo=UTC)
 
 
 def status(code: int, *fields: str, body: bytes = b"") -> bytes:
@@ -340,6 +342,33 @@ def test_https_redirects_stay_at_the_member_with_its_certificate(authority: trus
     talk = recorded(seen, lambda head: status(204) if b" /two " in head else redirect(f"https://{NAME}/two"))
     outcome = probe_against(talk, "127.0.0.1", context, type="https", host=NAME, redirects=True, ca=str(tmp_path / "ca.pem"))
     assert (outcome.text, len(seen)) == ("status 204", 2)
+
+
+@pytest.mark.parametrize("body", [b"", b"ok"])
+@pytest.mark.parametrize("verify", [True, False])
+def test_https_tells_when_the_certificate_ends(body: bytes, verify: bool, authority: trustme.CA, tmp_path: Any) -> None:
+    """Verified or not, and also where the connection is closed with the last header field."""
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = server_context(authority.issue_cert(NAME, not_after=END))
+    talk = reply(status(200, body=body))
+    outcome = probe_against(talk, "127.0.0.1", context, type="https", host=NAME, verify=verify, ca=str(tmp_path / "ca.pem"))
+    assert (outcome.verdict, outcome.expires) == (Verdict.UP, END.timestamp())
+
+
+def test_a_redirect_does_not_tell_of_the_certificate_of_others(authority: trustme.CA, tmp_path: Any) -> None:
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    ours = server_context(authority.issue_cert(NAME, not_after=END))
+    theirs = server_context(authority.issue_cert("localhost"))
+
+    async def run() -> Outcome:
+        async with serving(reply(OK), tls=theirs) as other:
+            to = redirect(f"https://localhost:{other}/")
+            async with serving(reply(to), tls=ours) as port:
+                check = {"host": NAME, "redirects": True, "ca": str(tmp_path / "ca.pem")}
+                return await probe_once(make_target("127.0.0.1", port, type="https", **check))
+
+    outcome = asyncio.run(run())
+    assert (outcome.text, outcome.expires) == ("status 200", END.timestamp())
 
 
 def test_what_https_was_told_is_not_told_in_the_clear(authority: trustme.CA, tmp_path: Any) -> None:

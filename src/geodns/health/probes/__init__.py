@@ -54,7 +54,7 @@ class Probes:
             found = await self._in_time(target, trail)
             seconds = time.monotonic() - began
         seen = found.seen or trail.heard
-        return Outcome(target.key, found.verdict, seen, one_line(found.text), seconds, found.weight)
+        return Outcome(target.key, found.verdict, seen, one_line(found.text), seconds, found.weight, trail.expires)
 
     async def close(self) -> None:
         """End what is shared. Probes that still run are their callers' to cancel before."""

@@ -48,11 +48,12 @@ class Finding(NamedTuple):
 class Trail:
     """How far a probe got. Somebody who runs out of time is asked for it."""
 
-    __slots__ = ("heard", "waiting_for")
+    __slots__ = ("expires", "heard", "waiting_for")
 
     def __init__(self) -> None:
         self.waiting_for = "connection"
         self.heard = False  # any octet, or the end of the connection
+        self.expires: float | None = None  # when the member's certificate ends, seconds since 1970
 
     def hear(self) -> None:
         """Something came."""

@@ -28,9 +28,10 @@ async def probe(
     if certificate is None:
         return failed("TLS without a certificate")
     try:
-        left = valid_until(certificate) - now
+        trail.expires = valid_until(certificate)
     except ValueError as error:
         return failed(f"certificate cannot be read: {error}")
+    left = trail.expires - now
     text = f"certificate {tell_end(left)}"
     if check.expires_within is not None and left < check.expires_within:
         return failed(f"{text}, expected no sooner than in {check.expires_within / DAY:g} days")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
@@ -15,12 +17,14 @@ from typing import NamedTuple
 
 import aiohttp
 from aiohttp.abc import AbstractCookieJar
+from aiohttp.connector import Connection
 from yarl import URL
 
 from ... import __version__
 from ...config.model_checks import HttpCheck, HttpsCheck
 from ..targets import Target
 from .body import find_in_body
+from .certificate import valid_until
 from .connect import Names, follow
 from .finding import Finding, Trail, explain_error, failed, passed, quote
 from .pattern import MOST_SECONDS, Patterns, TooSlow
@@ -32,8 +36,15 @@ USER_AGENT = f"geodns/{__version__} (health check)"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 NO_LIMIT = aiohttp.ClientTimeout(total=None, sock_connect=None)  # whoever calls has a clock
 
-# The socket of the probe that runs: aiohttp tells nobody else how far a request got.
-_socket: ContextVar[list[socket.socket]] = ContextVar("socket of the probe")
+
+class Running(NamedTuple):
+    """The probe that runs, for what aiohttp calls on its behalf: it tells nobody else how far a request got."""
+
+    sockets: list[socket.socket]  # that were opened; the first leads to the member
+    trail: Trail
+
+
+_running: ContextVar[Running] = ContextVar("probe that runs")
 
 WebCheck = HttpCheck | HttpsCheck
 
@@ -60,7 +71,7 @@ class Web:
     async def probe(self, target: Target, check: WebCheck, trail: Trail) -> Finding:
         """Ask *target* for what *check* says. Raises Unresolved, Unable and OSError."""
         sockets: list[socket.socket] = []
-        token = _socket.set(sockets)
+        token = _running.set(Running(sockets, trail))
         try:
             return await self._follow(target, check, trail)
         except aiohttp.ClientError as error:
@@ -70,7 +81,7 @@ class Web:
                 follow(sockets[-1], trail)
             raise
         finally:
-            _socket.reset(token)
+            _running.reset(token)
 
     async def close(self) -> None:
         """End the session, and the process that searches bodies."""
@@ -140,13 +151,32 @@ def _make_session() -> aiohttp.ClientSession:
     connector = aiohttp.TCPConnector(limit=0, force_close=True, use_dns_cache=False, socket_factory=_open_socket)
     jar: AbstractCookieJar = aiohttp.DummyCookieJar()
     return aiohttp.ClientSession(
-        connector=connector, cookie_jar=jar, timeout=NO_LIMIT, trust_env=False, auto_decompress=False
+        connector=connector,
+        cookie_jar=jar,
+        timeout=NO_LIMIT,
+        trust_env=False,
+        auto_decompress=False,
+        response_class=Response,
     )
+
+
+class Response(aiohttp.ClientResponse):
+    """A reply that has looked at the member's certificate: a connection without a body is gone when the headers are read."""
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        """Begin to read from *connection*."""
+        sockets, trail = _running.get()
+        session = None if connection.transport is None else connection.transport.get_extra_info("ssl_object")
+        if isinstance(session, ssl.SSLObject) and len(sockets) == 1:  # where a redirect leads is not the member's
+            certificate = session.getpeercert(binary_form=True)
+            with suppress(ValueError):
+                trail.expires = None if certificate is None else valid_until(certificate)
+        return await super().start(connection)
 
 
 def _open_socket(info: aiohttp.AddrInfoType) -> socket.socket:
     opened = socket.socket(info[0], info[1], info[2])
-    _socket.get([]).append(opened)
+    _running.get().sockets.append(opened)
     return opened
 
 
