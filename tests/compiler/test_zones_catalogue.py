@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from geodns.compiler.zones import build_zones
-from geodns.config.load import read_config, sort_complaints
+from geodns.config.load import read_config
+from geodns.config.loaded import sort_complaints
 
 BASE = """
 server: {listen: ["127.0.0.1:5300"]}

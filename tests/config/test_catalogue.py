@@ -12,7 +12,8 @@ import yaml
 
 from geodns.config import compose
 from geodns.config.check import check_config
-from geodns.config.load import load_config, sort_complaints
+from geodns.config.load import load_config
+from geodns.config.loaded import sort_complaints
 from geodns.errors import ConfigError
 
 CATALOGUE = sorted((Path(__file__).parent / "catalogue").glob("*.yaml"))

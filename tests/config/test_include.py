@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from geodns.config import include
-from geodns.config.load import Loaded, load_config
+from geodns.config.load import load_config
+from geodns.config.loaded import Loaded
 from geodns.errors import ConfigError
 
 Write = Callable[[dict[str, str]], Path]

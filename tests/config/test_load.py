@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geodns.config.check import check_config
-from geodns.config.load import find_config, is_wrong, load_config, load_server, read_config
+from geodns.config.load import find_config, load_config, load_server, read_config
+from geodns.config.loaded import is_wrong
 from geodns.config.model import Config, Listen, Map, Member, Server, Ttl
 from geodns.errors import Complaint, ConfigError, Severity
 

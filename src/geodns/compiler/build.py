@@ -16,7 +16,8 @@ from pathlib import Path
 
 from ..config.check import check_config
 from ..config.files import Files, digest_files
-from ..config.load import Loaded, is_wrong, read_config, sort_complaints
+from ..config.load import read_config
+from ..config.loaded import Loaded, is_wrong, sort_complaints
 from ..config.model import Config
 from ..errors import Complaint, ConfigError, ImageError, Place, Severity
 from ..geo.place import Sources, find_sources

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ..errors import Complaint, Severity
 from .check_rules import check_codes, check_maps, check_width
 from .check_services import check_services
-from .load import Loaded, is_wrong, sort_complaints
+from .loaded import Loaded, is_wrong, sort_complaints
 from .model import Config
 from .model_checks import DnsCheck, HttpsCheck, TlsCheck
 from .places import Places, tell_undefined

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from ..errors import Complaint, ConfigError, Place, Severity
-from .files import Disk, Files
+from .check import check_config
+from .files import Files
 from .include import Source, gather
+from .loaded import Loaded, is_wrong, sort_complaints
 from .model import Config, Server
 from .model_checks import CHECK_TYPES
 from .places import Places, Step, prune, walk
@@ -23,23 +24,6 @@ from .tree import Entries, make_entries
 from .words import is_misspelt, tell
 
 DEFAULT_FILES = ("geodns.yaml", "/etc/geodns/geodns.yaml")
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A configuration, and what there is to say about it.
-
-    `files` are all files that were read, the main one first. `broken` are the written parts that `config` lacks,
-    because they are wrong (the complaints say how); empty in what `load_config` returns. `reader` is what they were read
-    from; master files are to be read from it too.
-    """
-
-    config: Config
-    complaints: tuple[Complaint, ...]
-    places: Places
-    files: tuple[Path, ...]
-    broken: frozenset[tuple[Step, ...]] = frozenset()
-    reader: Files = field(default_factory=Disk)
 
 
 def find_config(given: Path | None = None, environ: Mapping[str, str] = os.environ) -> Path:
@@ -63,8 +47,6 @@ def load_config(path: Path, reader: Files | None = None) -> Loaded:
     loaded = read_config(path, reader)
     if not is_wrong(loaded.complaints):
         return loaded
-    from .check import check_config  # noqa: PLC0415  (needs Loaded)
-
     raise ConfigError(sort_complaints((*loaded.complaints, *check_config(loaded)), loaded.files))
 
 
@@ -95,20 +77,6 @@ def load_server(path: Path, reader: Files | None = None) -> Server:
     if is_wrong((*source.complaints, *complaints)):
         raise ConfigError(sort_complaints((*source.complaints, *complaints), source.files))
     return config.server
-
-
-def is_wrong(complaints: tuple[Complaint, ...] | list[Complaint]) -> bool:
-    """Whether any of *complaints* is an error."""
-    return any(complaint.severity is Severity.ERROR for complaint in complaints)
-
-
-def sort_complaints(complaints: Any, files: Any) -> tuple[Complaint, ...]:
-    """In the order of the files and of what stands in them; each once."""
-    order = {str(file): number for number, file in enumerate(files)}
-    unique = dict.fromkeys(complaints)
-    return tuple(
-        sorted(unique, key=lambda c: (order.get(c.place.file, len(order)), c.place.file, c.place.line, c.place.column))
-    )
 
 
 def _validate(source: Source) -> tuple[Config, list[Complaint], frozenset[tuple[Step, ...]]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...config.load import Loaded
+from ...config.loaded import Loaded
 from ...errors import Complaint, Severity
 from ...image_zones import write_zones
 from ..naming import Naming
