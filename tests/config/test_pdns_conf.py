@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.powerdns.pdns import SERVER, needs_pdns
 
@@ -49,6 +49,8 @@ line = st.one_of(
 @needs_pdns()
 @settings(deadline=None, max_examples=100)
 @given(st.lists(line, max_size=6), st.lists(line, max_size=3))
+@example([], ["cache-ttl=\\", ""])
+@example(["cache-ttl=5\\", ""], ["cache-ttl=5\\", "", ""])
 def test_always_reads_as_powerdns_does(tmp_path_factory: pytest.TempPathFactory, main: list[str], more: list[str]) -> None:
     folder = tmp_path_factory.mktemp("conf")
     (folder / "more").mkdir()

@@ -142,9 +142,10 @@ def join_lines(text: str) -> Iterator[tuple[int, str]]:
     """Lines without comments, each with the number of its first one; those that end in a backslash go on in the next.
 
     Only the first ``#`` of a line is looked at, and it begins a comment where it is the first character or follows a blank.
+    What would go on in a line that is not there is not read by PowerDNS either.
     """
     held, first = "", 0
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
         bare = line.rstrip(BLANKS)
         first = first or number
         if bare.endswith("\\"):
