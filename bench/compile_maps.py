@@ -1,15 +1,19 @@
 """CPU and peak memory of compiling a map, each in a child of its own.
 
-    python bench/compile_maps.py DATABASE... [--sites 12] [--asn FILE] [--rules] [--repeat 3] [--profile]
+    python bench/compile_maps.py DATABASE... [--sites 12] [--asn FILE] [--rules] [--repeat 3] [--profile] [--same]
 
-Prints one line a run: user + system seconds of the child, its peak resident size, ranges and orders of the table.
+Prints one line a run: user + system seconds of the child, its imports included, and of `build_maps` alone; its peak resident
+size; ranges and orders of the table. With --same each run is one natively and one by the reference (GEODNS_PURE=1), and the
+exit status is 1 unless the blocks of all are the same octets. `builtin` is the packaged file.
 """
 
 from __future__ import annotations
 
 import argparse
 import cProfile
+import hashlib
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -18,6 +22,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from geodns import engine
 
 # Public positions of cities that cloud providers name regions after; the first 3, 6 and 12 are the usual sets.
 CITIES = {
@@ -48,6 +54,7 @@ def compile_once(arguments: argparse.Namespace) -> dict[str, Any]:
     from geodns.compiler.maps import build_maps
     from geodns.compiler.naming import name_parts
     from geodns.config.model import Config, Datacenter, Geoip, Map, Rule, Server
+    from geodns.geo.builtin import database_path
     from geodns.geo.place import Sources
     from geodns.image_maps import read_maps
 
@@ -63,7 +70,7 @@ def compile_once(arguments: argparse.Namespace) -> dict[str, Any]:
         zones={},
     )
     asn = Path(arguments.asn) if arguments.asn else None
-    sources = Sources(tuple(Path(name) for name in arguments.databases), asn)
+    sources = Sources(tuple(database_path() if name == "builtin" else Path(name) for name in arguments.databases), asn)
     build: Callable[[], bytes] = lambda: build_maps(config, name_parts(config), sources)  # noqa: E731
     before = time.process_time()
     if arguments.profile:
@@ -79,10 +86,22 @@ def compile_once(arguments: argparse.Namespace) -> dict[str, Any]:
         "cpu": usage.ru_utime + usage.ru_stime,
         "peak": usage.ru_maxrss // 1024,
         "block": len(block),
+        "digest": hashlib.blake2b(block, digest_size=8).hexdigest(),
         "v4": len(table.v4.starts),
         "v6": len(table.v6.starts),
         "orders": len(table.rows) - 1,
     }
+
+
+def run(name: str) -> dict[str, Any]:
+    """One run of the engine called *name*, in a child; printed."""
+    environ = os.environ | {"GEODNS_PURE": "1" if name == engine.PURE else ""}
+    command = [sys.executable, __file__, "--child", *sys.argv[1:]]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environ)
+    found: dict[str, Any] = json.loads(done.stdout)
+    print("{}: cpu {cpu:.2f} s (build {build:.2f} s), peak {peak} MB, block {block} octets".format(name, **found), end="; ")
+    print("digest {digest}; {v4} + {v6} ranges, {orders} orders".format(**found), flush=True)
+    return found
 
 
 def main() -> None:
@@ -93,21 +112,19 @@ def main() -> None:
     parser.add_argument("--rules", action="store_true", help="network, AS number, country, subdivision, continent")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--same", action="store_true", help="natively and by the reference: is it the same?")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child or arguments.profile:
         print(json.dumps(compile_once(arguments)))
         return
-    runs = []
-    for _ in range(arguments.repeat):
-        command = [sys.executable, __file__, "--child", *sys.argv[1:]]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        runs.append(json.loads(done.stdout))
-        print("cpu {cpu:.1f} s (build {build:.1f} s), peak {peak} MB, block {block} octets".format(**runs[-1]), end="; ")
-        print("{v4} + {v6} ranges, {orders} orders".format(**runs[-1]))
+    engines = ("native", "pure") if arguments.same else (engine.name(),)
+    runs = [run(name) for _ in range(arguments.repeat) for name in engines]
+    if arguments.same:
+        sys.exit(len({run["digest"] for run in runs}) > 1)
     cpu = sorted(run["cpu"] for run in runs)
     peak = max(run["peak"] for run in runs)
-    print(f"median {statistics.median(cpu):.1f} s of CPU ({cpu[0]:.1f} .. {cpu[-1]:.1f}), peak {peak} MB")
+    print(f"median {statistics.median(cpu):.2f} s of CPU ({cpu[0]:.2f} .. {cpu[-1]:.2f}), peak {peak} MB")
 
 
 if __name__ == "__main__":
