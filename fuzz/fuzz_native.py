@@ -50,15 +50,15 @@ def try_snapshot(seed: int, count: int, *, plain: bool) -> tuple[int, int]:
 
 def change(packet: bytes, word: int) -> bytes:
     """*packet* as it is, or with one octet changed, cut off or added, as *word* says."""
-    how, at, octet = word >> 8 & 7, (word >> 16 & 0xFFFF) % (len(packet) + 1), word >> 32 & 255
-    if how < 2:
+    how, at, octet = word >> 8 & 15, (word >> 16 & 0xFFFF) % (len(packet) + 1), word >> 32 & 255
+    if how < 12 or not packet:
         return packet
     head, rest = packet[:at], packet[at + 1 :]
-    if how < 4:
+    if how == 12:
         return b"%b%c%b" % (head, octet, rest)
-    if how < 6:
-        return b"%b%c%b" % (head, packet[at - 1] ^ 1 << (octet & 7), rest) if packet else packet
-    return head if how == 6 else b"%b%c%b" % (head, octet, packet[at:])
+    if how == 13:
+        return b"%b%c%b" % (head, packet[at - 1] ^ 1 << (octet & 7), rest)
+    return head if how == 14 else b"%b%c%b" % (head, octet, packet[at:])
 
 
 def main() -> int:

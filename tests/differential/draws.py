@@ -80,7 +80,7 @@ def draw_table(chance: random.Random, datacenters: int) -> Table:
 
 
 def draw_order(chance: random.Random, datacenters: list[int], *, tiers: bool) -> list[Tier]:
-    left = chance.sample(datacenters, chance.randint(0, len(datacenters)))
+    left = chance.sample(datacenters, chance.choice((len(datacenters), chance.randint(0, len(datacenters)))))
     order: list[Tier] = []
     while left:
         size = chance.randint(2, 4) if tiers and len(left) > 1 and chance.random() < 0.6 else 1
@@ -98,7 +98,7 @@ def draw_pool(chance: random.Random, *, targets: bool) -> Pool:
     if targets:
         members = [(chance.choice(TARGETS), chance.randint(1, weight)) for _ in range(min(count, 4))]
         return make_pool(*members, rank=rank, ttl=ttl)
-    family = chance.choice(("192.0.2.", "2001:db8::", ""))
+    family = chance.choice(("192.0.2.", "192.0.2.", "2001:db8::", "", ""))
     texts = [(family or chance.choice(("192.0.2.", "2001:db8::"))) + str(i % 200) for i in range(count)]
     pool = make_pool(*((text, chance.randint(1, weight)) for text in texts), rank=rank, ttl=ttl)
     return spoil_weights(chance, pool) if chance.random() < 0.2 else pool

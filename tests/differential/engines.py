@@ -53,6 +53,12 @@ def write_blocks(snapshot: Snapshot) -> tuple[bytes, bytes, bytes]:
     )
 
 
+def list_owners(snapshot: Snapshot) -> Sequence[bytes]:
+    """The names that queries are made of: all, and those of services several times, since most is to be said of them."""
+    names = snapshot.zones.names
+    return sorted(names) + 3 * sorted(owner for owner, node in names.items() if node.service is not None) or [b"\0"]
+
+
 class Difference(AssertionError):
     """The engines do not agree."""
 
@@ -62,7 +68,7 @@ class Engines:
 
     def __init__(self, snapshot: Snapshot, settings: Settings = SETTINGS[0]) -> None:
         self.snapshot, self.root = snapshot, tables.Root(*write_blocks(snapshot))
-        self.owners: Sequence[bytes] = sorted(snapshot.zones.names) or [b"\0"]
+        self.owners = list_owners(snapshot)
         pools = len(snapshot.zones.pools)
         self.asked = self.declined = 0
         self._turns = [Turn(snapshot, transport, settings, 0.0, new_tally(pools)) for transport in (UDP, TCP)]

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 
 from tests.snapshots import opt_of, query_of
 
-TYPES = (1, 1, 1, 1, 28, 28, 5, 2, 6, 12, 13, 15, 16, 33, 41, 43, 65, 250, 251, 252, 255, 255, 1234, 0, 65280, 65535)
+from geodns.wire.constants import AAAA, A
+
+TYPES = (5, 5, 2, 2, 6, 6, 12, 13, 15, 15, 16, 16, 33, 41, 43, 43, 65, 250, 251, 252, 255, 255, 1234, 0, 65280, 65535)
 LABELS = (b"www", b"a", b"b", b"x", b"*", b"sub", b"ns", b"\x00", b"a.b", b"\xff" * 63, b"y" * 60, b"Z", b"\xc0", b"@[`{")
-FLAGS = (0x0100, 0x0100, 0x0100, 0, 0x0130, 0x07F0, 0x2800, 0x7900, 0x8100)
+FLAGS = (0x0100, 0, 0x0130, 0x07F0, 0x2800, 0x7900, 0x8100)
 OPTIONS = (
     b"\x00\x03\x00\x00",
     b"\x00\x03\x00\x02ab",
@@ -67,7 +69,7 @@ def draw_name(owners: Sequence[bytes], chance: random.Random) -> bytes:
     owner = chance.choice(owners)
     how = chance.random()
     if how < 0.3:
-        for _ in range(chance.choice((1, 1, 1, 2, 5, 60))):
+        for _ in range(chance.choice((1, 1, 1, 1, 1, 1, 2, 2, 5, 60))):
             label = chance.choice(LABELS) if chance.random() < 0.7 else b"%08x" % chance.getrandbits(32)
             owner = bytes((len(label),)) + label + owner
     elif how < 0.4 and owner[0]:
@@ -81,21 +83,25 @@ def draw_opt(chance: random.Random) -> bytes:
     """An OPT record with up to three options."""
     options = b"".join(
         draw_subnet(chance) if chance.random() < 0.6 else chance.choice(OPTIONS)
-        for _ in range(chance.choice((0, 0, 1, 1, 1, 2, 3)))
+        for _ in range(chance.choice((0, 0, 1, 1, 1, 1, 1, 1, 2, 3)))
     )
     size = chance.choice((0, 512, 513, 600, 1232, 1400, 4096, 65535, chance.randrange(500, 1300)))
-    return opt_of(options, size=size, flags=chance.choice((0, 0, 0, 0x8000, 0x1234, 0x10000, 0x01008000)))
+    return opt_of(
+        options,
+        size=size,
+        flags=chance.choice((0x1234, 0x10000, 0x01008000)) if chance.random() < 0.1 else chance.choice((0, 0, 0x8000)),
+    )
 
 
 def draw_query(owners: Sequence[bytes], chance: random.Random) -> bytes:
     """One well-formed query, more or less likely."""
     return query_of(
         draw_name(owners, chance),
-        chance.choice(TYPES),
-        flags=chance.choice(FLAGS),
+        chance.choice((A, A, A, AAAA)) if chance.random() < 0.75 else chance.choice(TYPES),
+        flags=chance.choice(FLAGS) if chance.random() < 0.15 else 0x0100,
         ident=chance.getrandbits(16),
         opt=draw_opt(chance) if chance.random() < 0.6 else None,
-        qclass=chance.choice((1, 1, 1, 1, 1, 1, 3, 255)),
+        qclass=chance.choice((3, 255)) if chance.random() < 0.02 else 1,
     )
 
 
@@ -141,7 +147,7 @@ def damage(query: bytes, chance: random.Random) -> bytes:
 
 
 def draw_packet(owners: Sequence[bytes], chance: random.Random) -> bytes:
-    """Half of them plain, the others damaged, crowded or noise."""
+    """Most of them plain, the others damaged, crowded or noise."""
     how = chance.random()
     if how < 0.02:
         return chance.randbytes(chance.choice((0, 1, 11, 12, 13, 40, 600)))
@@ -153,6 +159,6 @@ def draw_packet(owners: Sequence[bytes], chance: random.Random) -> bytes:
             + chance.randbytes(40)
         )
     query = draw_query(owners, chance)
-    if how < 0.25:
+    if how < 0.16:
         return damage(query, chance)
-    return add_records(query, chance) if how < 0.35 else query
+    return add_records(query, chance) if how < 0.24 else query
