@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fuzz import fuzz_mmdb
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.compiler.small import make_config
@@ -98,3 +99,15 @@ def test_loops_of_other_sources_are_not_used() -> None:
     assert done.stdout.strip() == "False"
     assert "walk: built from other sources" in done.stderr
     assert loops.FIT
+
+
+def test_fuzz_for_a_moment() -> None:
+    blocks, faults = fuzz_mmdb.run(150, 1)
+    assert faults == []
+    assert blocks > 20
+
+
+def test_the_fuzzer_sees_a_native_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    read_tree = loops.walk.read_tree
+    monkeypatch.setattr(loops.walk, "read_tree", lambda *given: read_tree(*given)[::-1])
+    assert fuzz_mmdb.run(20, 1)[1]
