@@ -49,7 +49,7 @@ def test_killed_again_and_again_the_daemon_says_that_it_stands_still(site: Opera
     site.http = free_port()
     site.write()
     with running(site) as daemon:
-        for pause in ("0.1", "0.2", "0.4", "0.8"):
+        for pause in ("0.1", "0.2", "0.4", "0.8", "1.6"):
             os.kill(prober_of(daemon), signal.SIGKILL)
             daemon.wait_for(f"it is started again in {pause} s")
         prober = site.status()["prober"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import resource
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,16 +54,24 @@ def wait_for_file(path: Path) -> str:
     pytest.fail(f"{path.name} was never written")
 
 
-def no_child_is_left() -> None:
-    """Nobody waits to be buried. (Threads bury; they may need a moment.)"""
+def find_children() -> set[int]:
+    """Our own, those that wait to be buried included."""
+    found: set[int] = set()
+    for path in Path("/proc/self/task").glob("*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
+            found |= {int(child) for child in path.read_text().split()}
+    return found
+
+
+@pytest.fixture(autouse=True)
+def no_child_is_left() -> Iterator[None]:
+    """Nobody waits to be buried who was not there before. (Threads bury; they may need a moment.)"""
+    before = find_children()
+    yield
     until = time.monotonic() + BOUND
-    while time.monotonic() < until:
-        try:
-            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | os.WNOHANG)
-        except ChildProcessError:
-            return
+    while left := find_children() - before:
+        assert time.monotonic() < until, f"children are left: {left}"
         time.sleep(0.005)
-    pytest.fail("a child is left")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +90,6 @@ def no_child_is_left() -> None:
 def test_the_exit_status_decides_and_the_last_line_is_told(program: str, verdict: Verdict, text: str) -> None:
     outcome = run(program)
     assert (outcome.verdict, outcome.seen, outcome.text) == (verdict, True, text)
-    no_child_is_left()
 
 
 def test_a_program_gets_what_it_needs_and_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +135,6 @@ def test_a_program_that_cannot_be_started_is_our_fault(kind: str, tmp_path: Path
     outcome = asyncio.run(probe_once(make_target(type="exec", command=[name])))
     assert (outcome.verdict, outcome.seen) == (Verdict.UNKNOWN, True)
     assert outcome.text.startswith(f"cannot start {name}: ")
-    no_child_is_left()
 
 
 STUBBORN = """
@@ -152,7 +159,6 @@ def test_a_program_that_forks_and_ignores_signals_is_killed_with_all_it_started(
     assert 0.4 <= outcome.seconds < 1.4
     for pid in wait_for_file(tmp_path / "pids").split():
         wait_for_end(int(pid))
-    no_child_is_left()
 
 
 LEAVES_ONE = """
@@ -248,7 +254,6 @@ def test_who_is_cancelled_ends_the_program_and_gives_its_place_back(tmp_path: Pa
             await probes.close()
 
     assert asyncio.run(cancel()).startswith("exit status 0")
-    no_child_is_left()
 
 
 def test_the_end_of_all_kills_what_runs(tmp_path: Path) -> None:
