@@ -1,7 +1,7 @@
 """`answer_packet` for tests, fuzzers and benchmarks: one packet in memory of exactly its size, or many against the clock.
 
-Knows nothing of what is right. A read or a write past the end of either piece of memory is what sanitizers see; inside of a
-larger buffer they would not.
+Knows nothing of what is right. A read or a write past the end of the packet, of its peer or of the room for the reply is what
+sanitizers see; inside of a larger buffer they would not.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
@@ -28,15 +28,17 @@ def attempt(
     cdef uint8_t* packet = <uint8_t*>malloc(length)
     cdef uint8_t* out = <uint8_t*>malloc(room)
     cdef uint64_t word = draw
-    cdef const uint8_t* address = <const uint8_t*>PyBytes_AS_STRING(peer)
     cdef uint32_t peer_size = len(peer)
+    cdef uint8_t* address = <uint8_t*>malloc(peer_size)
     cdef uint64_t* counts = &tally[0]
     cdef ssize_t result
-    if packet == NULL or out == NULL:
+    if packet == NULL or out == NULL or address == NULL:
         free(packet)
         free(out)
+        free(address)
         raise MemoryError
     memcpy(packet, PyBytes_AS_STRING(query), length)
+    memcpy(address, PyBytes_AS_STRING(peer), peer_size)
     with nogil:
         result = answer_packet(
             &root.tables, &rules.settings, packet, length, address, peer_size, word, out, room, counts
@@ -44,6 +46,7 @@ def attempt(
     reply = PyBytes_FromStringAndSize(<const char*>out, result) if result > 0 else None
     free(packet)
     free(out)
+    free(address)
     return result, reply
 
 
