@@ -35,7 +35,7 @@ RULE: dict[str, tuple[str, ...] | None] = {
     "image": ("snapshot", "ranges"),
     "config": ("geo.iso",),  # codes are checked against the ISO lists, which are tables
     "geo": ("config.model", "loops"),
-    "health": ("config.model", "config.scalars", "ask", "report"),
+    "health": ("config.model", "config.scalars", "ask", "report", "slices"),
     "ask": ("config.model",),
     "compiler": ("config", "geo", "health.state", "health.targets", "threads", "loops", *BLOCKS),
     "loops": ("native",),  # two of its modules, which import nothing of ours
@@ -54,6 +54,7 @@ RULE: dict[str, tuple[str, ...] | None] = {
     "jsonform": (),
     "jsonread": (),
     "threads": (),
+    "slices": (),
     "flips": None,
     "loading": None,
     "parts": None,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Generator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -29,6 +29,7 @@ from .health.state import Outcome
 from .health.store import load_overrides, load_states, save_overrides, save_states
 from .health.targets import Plan
 from .roots import Roots
+from .slices import in_slices
 from .snapshot import Choices, Pool, PoolPlan, Snapshot
 from .wire.rdata import RDATA_AT
 
@@ -118,9 +119,9 @@ class Flips:
             _log.warning("%s", text)
         if not warnings:  # else who is missing may be so because the file is damaged
             for gone in set(self.roster.overrides) - set(overrides):
-                self._tell(self.roster.end(gone.target, (gone.kind,), now))
+                await self._tell_in_slices(self.roster.end_in_slices(gone.target, (gone.kind,), now))
         for new in set(overrides) - set(self.roster.overrides):
-            self._tell(self.roster.put(new, now))
+            await self._tell_in_slices(self.roster.put_in_slices(new))
 
     async def expect(self, plan: Plan, settings: HealthSettings) -> None:
         """Probe what *plan* needs beside what is served; wait for first results, `startup_wait` at most."""
@@ -184,13 +185,13 @@ class Flips:
         ControlError when it is too late: it would be lost.
         """
         self._refuse_at_end()
-        self._tell(self.roster.put(override, moment()))
+        await self._tell_in_slices(self.roster.put_in_slices(override))
         await self._keep_overrides()
 
     async def end(self, target: str, kinds: Collection[str]) -> None:
         """End what was forced on *target*; otherwise as `put`."""
         self._refuse_at_end()
-        self._tell(self.roster.end(target, kinds, moment()))
+        await self._tell_in_slices(self.roster.end_in_slices(target, kinds, moment()))
         await self._keep_overrides()
 
     def _refuse_at_end(self) -> None:
@@ -207,6 +208,13 @@ class Flips:
 
     def _see_again(self) -> None:
         self._tell(self.roster.started(moment()))
+
+    async def _tell_in_slices(self, work: Generator[None, None, list[Event]]) -> None:
+        """`_tell`, of work that may be about all members. Also who is cancelled meanwhile has begun what counts."""
+        try:
+            self._tell(await in_slices(work))
+        finally:
+            self._tell(())  # what it touched
 
     def _tell(self, events: Sequence[Event]) -> None:
         """One line each, and whatever they touch is published soon."""
@@ -263,7 +271,7 @@ class Flips:
             for _ in publish.sweep():  # what a thread was still answering from when its successor was published
                 await asyncio.sleep(0)
             before = self.roster.overrides
-            self._tell(self.roster.tick(moment()))
+            await self._tell_in_slices(self.roster.tick_in_slices(moment()))
             if self._state is not None and self._keeps and self.roster.overrides != before:
                 await self._try(save_overrides, self._state, self.roster.overrides)
             if time.monotonic() - self._saved_at > SAVE_AGE:

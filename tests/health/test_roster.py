@@ -302,7 +302,7 @@ def test_overrides_begin_end_and_expire_with_a_line_each() -> None:
         again.text
         == "drain AMS begun by bob, until it is ended: 1 member; reason: works; it takes the place of drain ams by alice"
     )
-    assert [report.target for report in roster.override_reports()] == ["AMS"]
+    assert [one.target for one in roster.overrides] == ["AMS"]
     (ended,) = roster.end("ams", {"drain"}, at(360))
     assert ended.text == "drain AMS of bob: ended after 5 min"
     assert roster.end("ams", {"drain"}, at(361)) == []
@@ -330,8 +330,8 @@ def test_an_override_that_matches_nothing_any_more_is_kept_and_says_so_once() ->
     (event,) = roster.adopt(other, SETTINGS, at(1))
     assert event.text == "drain ams of alice matches nothing; it is kept"
     assert roster.adopt(other, SETTINGS, at(2)) == []
-    (report,) = roster.override_reports()
-    assert (report.target, report.members) == ("ams", 0)
+    assert [one.target for one in roster.overrides] == ["ams"]
+    assert roster.matched("ams") == []
     assert roster.adopt(TWO, SETTINGS, at(3)) == []
     assert roster.health()[AMS].drained, "and counts again when its members are back"
     assert len(roster.adopt(other, SETTINGS, at(4))) == 1

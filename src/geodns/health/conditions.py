@@ -6,7 +6,7 @@ nothing of probes, clocks or logs; states are the roster's, and it is told which
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from itertools import islice
 
 from .overrides import NOTHING, Forced, Override, Pattern, Standing, parse_target
@@ -14,6 +14,7 @@ from .state import Condition, MemberKey, State, Verdict, combine
 from .targets import Plan
 
 _SLICE = 200  # members taken in between two yields: under a millisecond
+_POOLS = 500  # pools looked at
 _PLAIN = Condition()
 _NEW = State()
 
@@ -30,6 +31,8 @@ class Conditions:
         self._forced: dict[MemberKey, Forced] = {}
         self._members: dict[str, list[MemberKey]] = {}  # by key of a target that watches them
         self._pools: dict[tuple[str, str], list[MemberKey]] = {}
+        self._texts: dict[str, list[MemberKey]] = {}  # by the member's text as patterns compare it
+        self._matches: dict[str, bool] = {}  # by text of a pattern: does it name anybody
 
     def fill(self) -> Generator[None, None, None]:
         """Take in all members, with a pause after every few; what changes meanwhile is seen to."""
@@ -37,6 +40,7 @@ class Conditions:
         while some := list(islice(members, _SLICE)):
             for member, keys in some:
                 self._pools.setdefault(member[:2], []).append(member)
+                self._texts.setdefault(member[2].removesuffix(".").lower(), []).append(member)
                 for key in keys:
                     self._members.setdefault(key, []).append(member)
                 if (forced := self._standing.forced(member)) is not NOTHING:
@@ -74,30 +78,60 @@ class Conditions:
 
     def matched(self, pattern: Pattern) -> list[MemberKey]:
         """Those whom *pattern* names."""
-        found: list[MemberKey] = []
-        for pool, members in self._pools.items():
-            if pattern.near(*pool):
-                found += members if pattern.whole else filter(pattern.level, members)
-        return found
+        return [member for portion in self.portions(pattern) for member in portion]
 
-    def affected(self, changed: Iterable[Override]) -> dict[MemberKey, None]:
-        """Those whom any of *changed* names, each once."""
-        return dict.fromkeys(member for override in changed for member in self.matched(parse_target(override.target)))
+    def portions(self, pattern: Pattern) -> Iterator[list[MemberKey]]:
+        """Those whom *pattern* names, in lists that cost little each, some of them empty; who comes in later is missing."""
+        if pattern.member is None or pattern.either:
+            return self._portions_of_pools(pattern)
+        if pattern.member.glob is None:
+            return iter([[one for one in self._texts.get(pattern.member.text, ()) if pattern.near(*one[:2])]])
+        return self._portions_of_texts(pattern, pattern.member.matches)
 
-    def stand(self, standing: Standing, changed: Iterable[Override]) -> None:
-        """*standing* is in force from now on; *changed* are the overrides that begin and end with it."""
+    def _portions_of_pools(self, pattern: Pattern) -> Iterator[list[MemberKey]]:
+        pools = iter(list(self._pools.items()))
+        while some := list(islice(pools, _POOLS)):
+            for pool, members in some:
+                if pattern.near(*pool):
+                    yield members if pattern.whole else list(filter(pattern.level, members))
+            yield []
+
+    def _portions_of_texts(self, pattern: Pattern, matches: Callable[[str], bool]) -> Iterator[list[MemberKey]]:
+        texts = iter(list(self._texts))
+        while some := list(islice(texts, _SLICE)):
+            yield [one for text in some if matches(text) for one in self._texts[text] if pattern.near(*one[:2])]
+
+    def matches(self, pattern: Pattern) -> bool:
+        """Does *pattern* name anybody? Only once all members are in; found out once."""
+        if (known := self._matches.get(pattern.text)) is None:
+            known = self._matches[pattern.text] = any(self.portions(pattern))
+        return known
+
+    def stand(self, standing: Standing) -> None:
+        """*standing* is in force from now on; `settle` has to be told of the overrides that begin and end with it."""
         self._standing = standing
-        for member in self.affected(changed):
-            if (forced := standing.forced(member)) is NOTHING:
-                self._forced.pop(member, None)
-            else:
-                self._forced[member] = forced
-            self._settle(member, self.plan.watched[member])
+
+    def settle(self, changed: Iterable[Override]) -> Generator[None, None, None]:
+        """Work out anew whom any of *changed* names, by what stands then, with a pause after every few."""
+        for override in changed:
+            for portion in self.portions(parse_target(override.target)):
+                members = iter(portion)
+                while some := list(islice(members, _SLICE)):
+                    for member in some:
+                        self._force(member, self._standing.forced(member))
+                    yield
+
+    def _force(self, member: MemberKey, forced: Forced) -> None:
+        if forced is NOTHING:
+            self._forced.pop(member, None)
+        else:
+            self._forced[member] = forced
+        self._settle(member, self.plan.watched[member])
 
     def foresee(self, standing: Standing, changed: Iterable[Override]) -> dict[MemberKey, Condition]:
         """What `known` would be under *standing*; changes nothing."""
         after = dict(self.known)
-        for member in self.affected(changed):
+        for member in {one: None for override in changed for one in self.matched(parse_target(override.target))}:
             found = self._work_out(self.plan.watched[member], standing.forced(member))
             if found == _PLAIN:
                 after.pop(member, None)

@@ -10,6 +10,7 @@ import fnmatch
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Literal, NamedTuple
 
@@ -104,6 +105,7 @@ class Pattern:
         return (_DATACENTER if self.service is None else _POOL) + exact
 
 
+@lru_cache(maxsize=2 * MOST)
 def parse_target(text: str) -> Pattern:
     """The members that *text* names: ``DC``, ``SERVICE/DC``, ``SERVICE/*``, ``ADDRESS`` or ``SERVICE/DC/ADDRESS``.
 
@@ -190,6 +192,11 @@ class Standing:
     def overrides(self) -> tuple[Override, ...]:
         """All of them, in the order in which they were given."""
         return tuple(override for override, _ in self._held)
+
+    @property
+    def patterns(self) -> tuple[tuple[Override, Pattern], ...]:
+        """The same, with what their targets mean."""
+        return self._held
 
     def put(self, override: Override) -> Standing:
         """With *override*, in the place of what its target had on that axis. Raises ValueError where there are too many."""

@@ -11,7 +11,8 @@ from dataclasses import replace
 from itertools import islice
 
 from ..config.model import Health as Settings
-from ..report import CheckCount, OverrideReport, ProbeReport
+from ..report import CheckCount, ProbeReport
+from ..slices import at_once
 from .conditions import Conditions
 from .counts import Counts
 from .events import (
@@ -83,13 +84,7 @@ class Roster:
 
     def expect(self, plan: Plan, settings: Settings, now: Moment) -> tuple[tuple[Target, ...], frozenset[str]]:
         """What must be probed from now on, of *plan* and of what is served, and who of *plan* has no result yet."""
-        work = self.expect_in_slices(plan, settings, now)
-        while True:
-            try:
-                next(work)
-            except StopIteration as end:
-                found: tuple[tuple[Target, ...], frozenset[str]] = end.value
-                return found
+        return at_once(self.expect_in_slices(plan, settings, now))
 
     def expect_in_slices(
         self, plan: Plan, settings: Settings, now: Moment
@@ -99,7 +94,7 @@ class Roster:
         if not self._served.plan.watched:
             self._use(settings)
         subjects = {target.subject: key for key, target in self._served.plan.targets.items()}
-        self._expected = Conditions(plan, self._states, self._standing)
+        self._expected = expected = Conditions(plan, self._states, self._standing)
         targets = iter(plan.targets.items())
         while some := list(islice(targets, _SLICE)):
             for key, target in some:
@@ -111,7 +106,10 @@ class Roster:
                     self._missing.add(key)
                 self._guard.add(key, target, now.mono)
             yield
-        yield from self._expected.fill()
+        yield from expected.fill()
+        for _, pattern in self._standing.patterns:
+            expected.matches(pattern)  # `adopt` has no time to look
+            yield
         return self.targets(), self.missing()
 
     def _take_in(self, target: Target, alike: str | None, limit: float, now: Moment) -> None:
@@ -181,9 +179,9 @@ class Roster:
 
     def _tell_idle(self) -> Iterator[Event]:
         """Overrides that match nothing in what is served, each once until it matches somebody."""
-        idle = {one for one in self._standing.overrides if not self._served.matched(parse_target(one.target))}
-        yield from (tell_idle(one) for one in self._standing.overrides if one in idle and one not in self._idle)
-        self._idle = idle
+        idle = {one: None for one, pattern in self._standing.patterns if not self._served.matches(pattern)}
+        yield from (tell_idle(one) for one in idle if one not in self._idle)
+        self._idle = set(idle)
 
     def observe(self, outcomes: Iterable[Outcome], now: Moment) -> list[Event]:
         """Take note of *outcomes*, which came by *now*, in their order; those of targets that nobody needs are no news."""
@@ -270,9 +268,14 @@ class Roster:
 
     def tick(self, now: Moment) -> list[Event]:
         """Once a second: what time alone changes."""
-        events = [*self._tell_jump(now), *self._end(self._standing.over(now.wall), now, expired=True)]
+        return at_once(self.tick_in_slices(now))
+
+    def tick_in_slices(self, now: Moment) -> Generator[None, None, list[Event]]:
+        """`tick`, with pauses while overrides end; outcomes and other overrides may come between them."""
+        events = list(self._tell_jump(now))
+        events += yield from self._end(self._standing.over(now.wall), now, expired=True)
         events += self._judge(now, thoroughly=True)
-        events += self._grow_old(now)
+        events += yield from self._grow_old(now)
         for key in list(islice(self._leaving, _PORTION)):
             self._let_go(key, self._leaving.pop(key))
         if now.mono >= self._tidied + _TIDY:
@@ -291,28 +294,34 @@ class Roster:
         if abs(jump) >= _JUMP:
             yield tell_jump(jump)
 
-    def _grow_old(self, now: Moment) -> Iterator[Event]:
+    def _grow_old(self, now: Moment) -> Generator[None, None, list[Event]]:
         """Verdicts without a result for `stale_limit` (three intervals at least) become unknown, some at each tick."""
         if now.mono < self._too_old:
-            return
-        old, soonest = list[str](), float("inf")
-        for key, target in self._targets.items():
-            if self._states[key].verdict is Verdict.UNKNOWN:
+            return []
+        self._too_old = float("inf")  # unless a plan is adopted in a pause, which wants a look anew
+        old, soonest = list[tuple[str, Target]](), float("inf")
+        for count, (key, target) in enumerate(list(self._targets.items()), 1):
+            if count % _PORTION == 0:
+                yield
+            if key not in self._targets or self._states[key].verdict is Verdict.UNKNOWN:
                 continue
-            end = self._heard[key] + max(self._settings.stale_limit, _SILENCES * target.check.interval)
-            if end > now.mono:
+            if (end := self._stale_from(key, target)) > now.mono:
                 soonest = min(soonest, end)
             elif len(old) < _PORTION:
-                old.append(key)
+                old.append((key, target))
             else:
                 soonest = now.mono
         # Whoever has no verdict now may have one in a moment; then it holds for `stale_limit` at least.
-        self._too_old = min(soonest, now.mono + max(1.0, self._settings.stale_limit))
-        for key in old:
-            state = self._states[key]
-            self._change(self._targets[key], replace(state, verdict=Verdict.UNKNOWN, streak=0, since=now.wall))
-        if old:
-            yield tell_old(len(old), self._settings.stale_limit)
+        self._too_old = min(self._too_old, soonest, now.mono + max(1.0, self._settings.stale_limit))
+        # Who went in a pause, or was heard, is none of them.
+        old = [(key, target) for key, target in old if key in self._targets and self._stale_from(key, target) <= now.mono]
+        for key, target in old:
+            self._change(target, replace(self._states[key], verdict=Verdict.UNKNOWN, streak=0, since=now.wall))
+        return [tell_old(len(old), self._settings.stale_limit)] if old else []
+
+    def _stale_from(self, key: str, target: Target) -> float:
+        """When the verdict on *target* is too old, monotonic."""
+        return self._heard[key] + max(self._settings.stale_limit, _SILENCES * target.check.interval)
 
     def stopped(self, now: Moment) -> list[Event]:
         """Nothing is probed from now on: verdicts stay as they are, until they are too old."""
@@ -344,25 +353,40 @@ class Roster:
 
     def put(self, override: Override, now: Moment) -> list[Event]:
         """Begin *override*, in the place of what its target had on that axis. Raises ValueError: no target, too many."""
+        return at_once(self.put_in_slices(override))
+
+    def put_in_slices(self, override: Override) -> Generator[None, None, list[Event]]:
+        """`put`, with a pause after every few members; outcomes and other overrides may come between them."""
         after = self._standing.put(override)
-        replaced = [one for one in self._standing.overrides if one not in set(after.overrides)]
-        self._stand(after, [override, *replaced])
-        members = len(self.matched(override.target))
+        kept = set(after.overrides)
+        replaced = [one for one in self._standing.overrides if one not in kept]
+        yield from self._stand(after, [override, *replaced])
+        members = 0
+        for portion in self._served.portions(parse_target(override.target)):
+            members += len(portion)
+            yield
         return [tell_begun(override, replaced, members)]
 
     def end(self, target: str, kinds: Collection[str], now: Moment) -> list[Event]:
         """End what stands on *target* and is of one of *kinds*. Raises ValueError for no target."""
-        return list(self._end(self.held(target, kinds), now, expired=False))
+        return at_once(self.end_in_slices(target, kinds, now))
 
-    def _end(self, ended: Sequence[Override], now: Moment, *, expired: bool) -> Iterator[Event]:
+    def end_in_slices(self, target: str, kinds: Collection[str], now: Moment) -> Generator[None, None, list[Event]]:
+        """`end`, as `put_in_slices`."""
+        return (yield from self._end(self.held(target, kinds), now, expired=False))
+
+    def _end(self, ended: Sequence[Override], now: Moment, *, expired: bool) -> Generator[None, None, list[Event]]:
         if ended:
-            self._stand(self._standing.without(ended), ended)
-        yield from (tell_ended(one, now.wall, expired=expired) for one in ended)
+            yield from self._stand(self._standing.without(ended), ended)
+        return [tell_ended(one, now.wall, expired=expired) for one in ended]
 
-    def _stand(self, standing: Standing, changed: Sequence[Override]) -> None:
-        self._standing = standing
-        for home in self._homes():
-            home.stand(standing, changed)
+    def _stand(self, standing: Standing, changed: Sequence[Override]) -> Generator[None, None, None]:
+        """*standing* counts from now on; whom *changed* name follow, each by what stands when its turn comes."""
+        self._standing, homes = standing, list(self._homes())
+        for home in homes:
+            home.stand(standing)
+        for home in homes:
+            yield from home.settle(changed)
 
     def take_touched(self) -> set[tuple[str, str]]:
         """Pools served (service, datacenter) in which a member's condition changed since the last call."""
@@ -407,13 +431,6 @@ class Roster:
     def _report_probes(self, plan: Plan, member: MemberKey) -> tuple[ProbeReport, ...]:
         keys = plan.watched.get(member, ())
         return tuple(report_probe(plan.targets[key], self._states.get(key) or State()) for key in keys)
-
-    def override_reports(self) -> tuple[OverrideReport, ...]:
-        """All overrides, and how many members each matches."""
-        return tuple(
-            OverrideReport(one.target, one.kind, one.owner, one.reason, one.since, one.until, len(self.matched(one.target)))
-            for one in self._standing.overrides
-        )
 
     def frozen(self) -> tuple[tuple[str, float], ...]:
         """Families whose verdicts the guard holds, and since when (seconds since 1970)."""
