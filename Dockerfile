@@ -8,7 +8,7 @@
 
 FROM python:3.13-slim-bookworm AS build
 WORKDIR /src
-# the native engine wants a compiler; the second stage does without
+# The native engine wants a compiler; the second stage does without.
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 COPY pyproject.toml setup.py README.md LICENSE NOTICE ./
 COPY src ./src
@@ -26,6 +26,7 @@ RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
     && ln --symbolic --force python /opt/geodns/bin/python3 \
     && ln --symbolic --force python /opt/geodns/bin/python3.13 \
     && /opt/geodns/bin/pip install --no-cache-dir --no-index --find-links /wheels geodns \
+    && /opt/geodns/bin/geodns --version | grep --fixed-strings '(native)' \
     && setcap cap_net_bind_service=+ep /opt/geodns/bin/python \
     && apt-get purge --yes --auto-remove libcap2-bin \
     && rm -rf /var/lib/apt/lists/* \

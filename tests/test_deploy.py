@@ -51,12 +51,24 @@ def test_container_has_two_stages_and_the_second_has_no_sources() -> None:
 
 def test_container_copies_all_that_the_wheel_is_built_from() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    needed = {"pyproject.toml", "src", project["readme"], *project["license-files"]}
+    needed = {"pyproject.toml", "setup.py", "src", project["readme"], *project["license-files"]}
     copied = {name.removeprefix("./") for word, rest in instructions() if word == "COPY" for name in rest.split()[:-1]}
     assert needed <= copied
     allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     assert all(any(fnmatch(name, pattern) for pattern in allowed) for name in copied)
     assert all((ROOT / name).exists() for name in copied)
+
+
+def test_container_has_the_native_engine() -> None:
+    """Extensions are optional, so an image without them would be built without a word: it asks for the version."""
+    steps = [rest for _, rest in instructions()]
+    (compiler,) = [number for number, rest in enumerate(steps) if re.search(r"apt-get install .* gcc libc6-dev ", rest)]
+    (wheel,) = [number for number, rest in enumerate(steps) if rest.startswith("pip wheel")]
+    assert compiler < wheel
+    commands = [command.strip() for rest in steps[wheel:] for command in rest.split("&&")]
+    asked = commands.index("/opt/geodns/bin/geodns --version | grep --fixed-strings '(native)'")
+    (installed,) = [number for number, command in enumerate(commands) if "/pip install" in command]
+    assert installed < asked
 
 
 def test_container_is_not_root_and_may_bind_port_53() -> None:
@@ -147,6 +159,7 @@ def test_unit_lets_the_daemon_do_what_it_does() -> None:
     assert set(unit()["RestrictAddressFamilies"][0].split()) >= {"AF_INET", "AF_INET6", "AF_UNIX"}
     assert unit()["StateDirectory"] == unit()["RuntimeDirectory"] == unit()["LogsDirectory"] == ["geodns"]
     assert int(unit()["LimitNOFILE"][0]) > 10000
+    assert int(unit()["TasksMax"][0]) >= 2048  # as many threads as `server.workers` can be, at two addresses
     # niceness and the limit of open files are @resources, which @system-service has; dropping users is not needed here
     assert unit()["SystemCallFilter"] == ["@system-service", "~@privileged"]
 
