@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """From a verdict to the answers: a lone flip when the daemon is idle, and what is left for queries in a storm of flips.
 
-    flips.py [--members 10000] [--rounds 200] [--storm 3]
+    flips.py [--members 10000] [--rounds 200] [--storm 3] [--engine pure|native]
 
-Ten thousand members in a thousand pools of fifty datacenters, all in one event loop with a UDP reader as the daemon has
-them. A lone flip is heard as the prober's outcome and timed until its snapshot is published; then 1,000 flips a second of
-members drawn by chance, while a client asks every 2 ms.
+Ten thousand members in a thousand pools of fifty datacenters, all in one event loop with what reads UDP in the daemon: the
+loop itself for the reference, threads for the native engine; both are measured one after the other, unless one is named. A
+lone flip is heard as the prober's outcome and timed until its snapshot is published (and with it the form that the native
+engine reads); then 1,000 flips a second of members drawn by chance, while a client asks every 2 ms.
 """
 
 from __future__ import annotations
@@ -14,20 +15,26 @@ import argparse
 import asyncio
 import gc
 import logging
+import os
 import random
+import sys
 import tempfile
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from tests.test_flips import Running, asking, in_loop, running
 from tests.world import write_world
 
+from geodns import engine
 from geodns.compiler.build import assemble, build
 from geodns.flips import PACE
 from geodns.health.state import Verdict
 from geodns.health.targets import build_targets
 
 POOLS = 1000
+ENGINES = (engine.PURE, engine.NATIVE)
 
 
 def write_config(folder: Path, members: int) -> Path:
@@ -97,21 +104,29 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--storm", type=float, default=3.0)
+    parser.add_argument("--engine", choices=ENGINES)
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, handlers=[logging.NullHandler()])
     with tempfile.TemporaryDirectory() as name:
         built = build(write_config(Path(name), options.members), None)
     scene = built, assemble(built), build_targets(built.loaded.config)
 
-    async def work() -> None:
-        async with running(scene) as run:
-            gc.freeze()  # as after each load
-            await flip_alone(run, options.rounds)
-            async with asking(built) as asked:
-                await storm(run, options.storm, random.randrange(1 << 32))
-            print(f"  {asked.answered} of {asked.sent} queries answered, slowest after {1e3 * asked.slowest:.1f} ms")
+    for name in (options.engine,) if options.engine else ENGINES:
+        native = None if name == engine.PURE else engine.load()
+        if native is None and name == engine.NATIVE:
+            sys.exit("the native engine is not built (make test builds it)")
 
-    in_loop(work)
+        async def work(native: engine.Native | None = native) -> None:
+            async with running(scene, native=native) as run:
+                gc.freeze()  # as after each load
+                await flip_alone(run, options.rounds)
+                async with asking(built, native) as asked:
+                    await storm(run, options.storm, random.randrange(1 << 32))
+                print(f"  {asked.answered} of {asked.sent} queries answered, slowest after {1e3 * asked.slowest:.1f} ms")
+
+        print(f"== {name}")
+        in_loop(work)
+    print(f"load average {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":

@@ -7,33 +7,41 @@ import errno
 import itertools
 import json
 import logging
+import os
 import random
 import resource
+import shutil
 import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.world import write_world
 
+from geodns import engine, publish
 from geodns import flips as flips_module
-from geodns import publish
-from geodns.answer import answer
+from geodns.answer import Settings, answer
 from geodns.compiler.build import Built, assemble, build
 from geodns.compiler.choices import build_choices, build_pool
+from geodns.engine import Native
 from geodns.errors import ControlError
 from geodns.flips import PACE, Flips, is_told, moment
 from geodns.health.overrides import Override
 from geodns.health.state import Health, Outcome, Verdict
 from geodns.health.store import load_states, save_overrides
 from geodns.health.targets import Plan, Target, build_targets
-from geodns.server.listen import bind_all
+from geodns.server.listen import Bound, bind_all
 from geodns.server.udp import UdpReader
 from geodns.settings import make_settings
+from geodns.slices import at_once
 from geodns.snapshot import Choices, Pool, PoolPlan, Snapshot
+
+if TYPE_CHECKING:
+    from geodns.server.native_udp import NativeReader
 
 POOLS, MEMBERS = 50, 10
 PATIENCE = 10.0  # seconds until something that was waited for has failed
@@ -61,6 +69,18 @@ zones: {{example.com: {{ns: [ns1.example.net.], records: {{{records}}}}}}}
 """)
     built = build(folder / "geodns.yaml", None)
     return built, assemble(built), build_targets(built.loaded.config)
+
+
+@pytest.fixture(params=["pure", "native"])
+def native(request: pytest.FixtureRequest) -> Native | None:
+    """The engine that answers; None: the reference."""
+    if request.param == "pure":
+        return None
+    found, trouble = engine.find()
+    if found is None and not trouble and not shutil.which(os.environ.get("CC", "cc")):
+        pytest.skip("no compiler, so no native engine")
+    assert found is not None, trouble or "with a compiler it must have been built"
+    return found
 
 
 class Running:
@@ -94,14 +114,15 @@ class Running:
 
 
 @asynccontextmanager
-async def running(scene: Scene, state: Path | None = None) -> AsyncIterator[Running]:
-    """Everybody is up and served; nothing probes."""
+async def running(scene: Scene, state: Path | None = None, native: Native | None = None) -> AsyncIterator[Running]:
+    """Everybody is up and served, by *native* if it is given; nothing probes."""
     built, snapshot, plan = scene
-    flips = await Flips.open(state)
+    flips = await Flips.open(state, native)
     run = Running(flips, scene)
     flips.start(keep=True)
+    names = await flips.roots.open(snapshot.maps, built.zones)
     async with flips.replacing():
-        flips.publish(snapshot)
+        flips.publish(snapshot, at_once(flips.roots.finish(names, snapshot.choices, snapshot.zones)))
         flips.adopt(plan, built.loaded.config.health, snapshot.zones.pools)
     run.say(run.targets, Verdict.UP)
     await run.until(run.settled)
@@ -122,11 +143,11 @@ def in_loop(work: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(run())
 
 
-def test_a_lone_flip_is_in_the_answers_at_once(scene: Scene) -> None:
+def test_a_lone_flip_is_in_the_answers_at_once(scene: Scene, native: Native | None) -> None:
     """Five milliseconds is the aim (bench/flips.py has the figures); here the bound is for machines that are busy."""
 
     async def work() -> None:
-        async with running(scene) as run:
+        async with running(scene, native=native) as run:
             took = []
             for number in range(10):
                 await run.idle()
@@ -140,14 +161,14 @@ def test_a_lone_flip_is_in_the_answers_at_once(scene: Scene) -> None:
     in_loop(work)
 
 
-def test_always_at_most_ten_publishes_a_second_and_the_last_state_at_the_end(scene: Scene) -> None:
+def test_always_at_most_ten_publishes_a_second_and_the_last_state_at_the_end(scene: Scene, native: Native | None) -> None:
     """A thousand flips a second, drawn by chance, with queries answered all the while."""
     seed = random.randrange(1 << 32)
     print("seed", seed)
     rng = random.Random(seed)
 
     async def work() -> None:
-        async with running(scene) as run, asking(scene[0]) as asked:
+        async with running(scene, native=native) as run, asking(scene[0], native) as asked:
             flipped, began = 0, time.monotonic()
             down: set[str] = set()
             while (now := time.monotonic()) < began + 2:
@@ -178,13 +199,10 @@ class Asked:
 
 
 @asynccontextmanager
-async def asking(built: Built) -> AsyncIterator[Asked]:
+async def asking(built: Built, native: Native | None = None) -> AsyncIterator[Asked]:
     (bound,) = bind_all([("127.0.0.1", 0)])
-    reader, loop, asked = (
-        UdpReader(bound, answer, make_settings(built.loaded.config.server)),
-        asyncio.get_running_loop(),
-        Asked(),
-    )
+    loop, asked = asyncio.get_running_loop(), Asked()
+    reader = open_reader(bound, make_settings(built.loaded.config.server), native)
     reader.start(loop)
 
     async def ask() -> None:
@@ -210,6 +228,15 @@ async def asking(built: Built) -> AsyncIterator[Asked]:
         await asyncio.gather(task, return_exceptions=True)
         reader.stop()
         bound.close()
+
+
+def open_reader(bound: Bound, settings: Settings, native: Native | None) -> UdpReader | NativeReader:
+    """As the daemon reads with that engine."""
+    if native is None:
+        return UdpReader(bound, answer, settings)
+    from geodns.server.native_udp import NativeReader
+
+    return NativeReader(bound, answer, settings)
 
 
 def test_only_what_was_touched_is_another_object(scene: Scene) -> None:

@@ -258,7 +258,8 @@ class Flips:
         if not changed:
             return
         choices = Choices(tuple(pools), snapshot.choices.shape)
-        self.publish(replace(snapshot, choices=choices), self.roots.flip(current.native, choices, snapshot.zones))
+        root = await in_slices(self.roots.flip(current.native, choices, snapshot.zones))
+        self.publish(replace(snapshot, choices=choices), root)
         told = sum(is_told(before, after) for before, after in changed)
         _log.log(logging.INFO if told else logging.DEBUG, "published: health of %d pool%s", told, "s"[: told != 1])
         for _ in publish.sweep():

@@ -37,6 +37,6 @@ class Roots:
             return None
         return self.native.Root(names, None, (yield from self._writer.write_in_slices(choices, zones)))
 
-    def flip(self, root: Root | None, choices: Choices, zones: Zones) -> Root | None:
-        """*root* under other *choices*; all else is shared."""
-        return None if root is None else root.with_choices(self._writer.write(choices, zones))
+    def flip(self, root: Root | None, choices: Choices, zones: Zones) -> Generator[None, None, Root | None]:
+        """*root* under other *choices*; all else is shared. In slices, since one outage may touch every pool."""
+        return None if root is None else root.with_choices((yield from self._writer.write_in_slices(choices, zones)))
