@@ -14,13 +14,22 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 BUILT_FROM := $(wildcard pyproject.toml setup.py src/geodns/native/*.pyx src/geodns/native/*.pxd)
 
-.PHONY: help run test lint format types tests system-tools fuzz bench clean
+# The native engine once more, with AddressSanitizer and UndefinedBehaviorSanitizer, whose runtimes a plain Python must preload. Beside
+# it stand links to the Python sources, so that they are always today's.
+NATIVE := $(wildcard setup.py src/geodns/native/*.pyx src/geodns/native/*.pxd src/geodns/native/__init__.py)
+SANITIZED := build/sanitized
+RUNTIMES = $(shell $(CC) -print-file-name=libasan.so 2> /dev/null) $(shell $(CC) -print-file-name=libubsan.so 2> /dev/null)
+SANITIZING = env LD_PRELOAD="$(RUNTIMES)" PYTHONPATH=$(SANITIZED) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	$(BIN)/python
+
+.PHONY: help run test lint format types tests system-tools fuzz fuzz-native sanitize bench clean
 
 help:
 	@echo 'make run      install, start $(CONFIG) on 127.0.0.1:5300, print what to try'
 	@echo 'make test     install, then every check: lint, types, tests'
 	@echo 'make format   let ruff rewrite what it can'
 	@echo 'make fuzz     PACKETS=$(PACKETS) SEED=$(SEED): random packets against the answer function, lines against the protocols of PowerDNS'
+	@echo 'make fuzz-native, make sanitize: the same against both engines; sanitize builds the native one to tell of its faults'
 	@echo 'make bench    time the small functions; bench/RESULTS.md says how the whole server is measured'
 	@echo 'make clean    remove .venv and what tools left behind'
 
@@ -48,7 +57,7 @@ run: $(VENV)/.installed
 	@echo 'Ctrl-C ends it.'
 	@exec $(BIN)/geodns serve -c $(CONFIG)
 
-test: lint types tests
+test: lint types sanitize tests
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -88,6 +97,27 @@ system-tools:
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python fuzz/fuzz_answer.py --packets $(PACKETS) --seed $(SEED)
 	$(BIN)/python fuzz/fuzz_backend.py --lines $(PACKETS) --seed $(SEED)
+
+# Both engines, packet by packet. The largest run is recorded in bench/RESULTS.md.
+fuzz-native: $(VENV)/.installed-dev
+	$(BIN)/python fuzz/fuzz_native.py --packets $(PACKETS) --seed $(SEED)
+
+$(SANITIZED)/.built: $(NATIVE) | $(VENV)/.installed-dev
+	@echo 'building the native engine with sanitizers into $(SANITIZED)'
+	@GEODNS_SANITIZE=1 $(BIN)/python setup.py -q build_ext --parallel 2 --build-temp build/sanitized-work --build-lib $(SANITIZED) \
+		> build/sanitized.log 2>&1 || { cat build/sanitized.log; exit 1; }
+	@touch $@
+
+# The same under sanitizers, and whatever else reads what a stranger or a file may hold.
+sanitize: $(VENV)/.installed-dev
+	@if [ "$(words $(filter /%,$(RUNTIMES)))" != 2 ]; then echo 'no compiler or no sanitizers: going on WITHOUT THEM'; else \
+		$(MAKE) --no-print-directory $(SANITIZED)/.built \
+		&& find $(SANITIZED)/geodns -type l -delete \
+		&& ln -s $(filter-out %/native,$(wildcard $(CURDIR)/src/geodns/*)) $(SANITIZED)/geodns/ \
+		&& ln -s $(wildcard $(CURDIR)/src/geodns/native/*.p*) $(SANITIZED)/geodns/native/ \
+		&& $(SANITIZING) fuzz/fuzz_native.py --packets $(PACKETS) --seed $(SEED) \
+		&& $(SANITIZING) -m pytest -q -p no:cacheprovider -n $(WORKERS) --dist loadfile tests/native tests/differential; \
+	fi
 
 bench: $(VENV)/.installed-dev
 	@for script in bench/micro/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

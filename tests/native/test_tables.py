@@ -42,6 +42,7 @@ def snapshot() -> Snapshot:
         cuts = [node.cut for node in found.zones.names.values() if node.cut is not None]
         return (
             any(cut.glue and cut.ds for cut in cuts)
+            and len(found.maps.tables[0].v4.starts) > 2 < len(found.maps.tables[0].v6.starts)
             and any(zone.parent for zone in found.zones.zones)
             and any(service.fallback for service in found.zones.services)
             and any(table.first_plain > 3 and table.rows[1] > 2 for table in found.maps.tables)
