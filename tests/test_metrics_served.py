@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -18,6 +22,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.test_daemon import FRANCE, PATIENCE, Daemon, free_port
 from tests.world import write_world
+
+from geodns import __version__, engine
 
 CONFIG = """
 server: {{listen: ["127.0.0.1:{dns}"], http: "127.0.0.1:{http}", control: off, state: {folder}/state}}
@@ -123,5 +129,32 @@ def test_metrics_tell_of_queries_health_and_reloads(place: Place) -> None:
         assert number("geodns_responses_total", "new.test.", "udp", "A", "NOERROR") == 0
         assert place.ask("www.example.com") == dns.rcode.NOERROR
         place.wait_for(*replies, until=lambda count: count == 4)
+        daemon.send(signal.SIGTERM)
+        assert daemon.end() == 0
+
+
+BUILT = "native" if engine.find().native else "pure"
+
+
+@pytest.mark.parametrize(("pure", "name"), [("1", "pure"), ("", BUILT)])
+def test_every_door_tells_the_engine_that_serves(place: Place, pure: str, name: str) -> None:
+    """`--version` of the same environment, `status`, the API, and a label of a metric."""
+    environ = {"GEODNS_PURE": pure}
+    site = SimpleNamespace(folder=place.folder, config=place.config)
+    with closing(Daemon(site, environ=environ)) as daemon:  # type: ignore[arg-type]
+        daemon.wait_for("answering on")
+        node = f"http://127.0.0.1:{place.http}"
+        with urllib.request.urlopen(f"{node}/api/v1/status", timeout=PATIENCE) as reply:
+            assert json.load(reply)["engine"] == name
+        assert place.scrape()["geodns_build_info", frozenset({__version__, name})] == 1
+        for options, line in (
+            (["--version"], f"geodns {__version__} ({name})"),
+            (["status", "--at", node], f" ({name}), pid "),
+        ):
+            command = [sys.executable, "-m", "geodns", *options]
+            done = subprocess.run(
+                command, env=os.environ | environ, capture_output=True, text=True, check=True, timeout=PATIENCE
+            )
+            assert line in done.stdout.partition("\n")[0]
         daemon.send(signal.SIGTERM)
         assert daemon.end() == 0
