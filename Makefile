@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
 PACKETS ?= 200000
+FILES ?= 1000
 SEED ?= 1
 CONFIG ?= config/quickstart.yaml
 
@@ -98,9 +99,10 @@ fuzz: $(VENV)/.installed-dev
 	$(BIN)/python fuzz/fuzz_answer.py --packets $(PACKETS) --seed $(SEED)
 	$(BIN)/python fuzz/fuzz_backend.py --lines $(PACKETS) --seed $(SEED)
 
-# Both engines, packet by packet. The largest run is recorded in bench/RESULTS.md.
+# Both engines, packet by packet and database by database. The largest runs are recorded in bench/RESULTS.md.
 fuzz-native: $(VENV)/.installed-dev
 	$(BIN)/python fuzz/fuzz_native.py --packets $(PACKETS) --seed $(SEED)
+	$(BIN)/python fuzz/fuzz_mmdb.py --files $(FILES) --seed $(SEED)
 
 $(SANITIZED)/.built: $(NATIVE) | $(VENV)/.installed-dev
 	@echo 'building the native engine with sanitizers into $(SANITIZED)'
@@ -116,6 +118,7 @@ sanitize: $(VENV)/.installed-dev
 		&& ln -s $(filter-out %/native,$(wildcard $(CURDIR)/src/geodns/*)) $(SANITIZED)/geodns/ \
 		&& ln -s $(wildcard $(CURDIR)/src/geodns/native/*.p*) $(SANITIZED)/geodns/native/ \
 		&& $(SANITIZING) fuzz/fuzz_native.py --packets $(PACKETS) --seed $(SEED) \
+		&& $(SANITIZING) fuzz/fuzz_mmdb.py --files $(FILES) --seed $(SEED) \
 		&& $(SANITIZING) -m pytest -q -p no:cacheprovider -n $(WORKERS) --dist loadfile tests/native tests/differential; \
 	fi
 
