@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """The slowest answers while a large configuration is reloaded: 100,000 names and a full GeoIP database, health checks on.
 
-    reload_stall.py [--database GeoLite2-City.mmdb] [--names 100000] [--reloads 4] [--rate N]
+    reload_stall.py [--database GeoLite2-City.mmdb] [--names 100000] [--reloads 4] [--rate N] [--engine pure|native]
 
 Twelve datacenters with ten members each, which are probed every second (one of them comes and goes), one zone from a master
 file. `load/loadgen` asks in open loop, --rate queries a second: without it half of what the daemon was measured to answer,
 at most 50,000. Meanwhile the daemon reloads, every second time with other coordinates, so that another map must be read too
 (both images are kept: a load that compiles a map is told apart, as the first two). Told are the latencies with and without a
 reload under way, how many queries got no answer, what the kernel dropped for the daemon's sockets, and by how much the
-generator itself was late at worst: that much of a latency may be its own.
+generator itself was late at worst: that much of a latency may be its own. Without --engine it is the one that `geodns serve`
+would take.
 """
 
 from __future__ import annotations
@@ -131,11 +132,15 @@ class Daemon:
         os.kill(self.pid, signal.SIGHUP)
         return self.wait_for("published: 1 zone")
 
+    def metrics(self, name: str) -> list[str]:
+        """The lines of one metric."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port + 1}/metrics", timeout=30) as reply:
+            lines: list[str] = reply.read().decode().splitlines()
+        return [line for line in lines if line.startswith(f"{name}{{")]
+
     def drops(self) -> float:
         """What the kernel threw away for the sockets."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._port + 1}/metrics", timeout=30) as reply:
-            lines = reply.read().decode().splitlines()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("geodns_socket_drops_total{"))
+        return sum(float(line.rsplit(" ", 1)[1]) for line in self.metrics("geodns_socket_drops_total"))
 
     def close(self) -> None:
         self._process.terminate()
@@ -167,7 +172,10 @@ def main() -> None:
     parser.add_argument("--reloads", type=int, default=4)
     parser.add_argument("--rate", type=int)
     parser.add_argument("--port", type=int, default=5310)
+    parser.add_argument("--engine", choices=("pure", "native"))
     options = parser.parse_args()
+    if options.engine:
+        os.environ["GEODNS_PURE"] = str(int(options.engine == "pure"))
     options.database = options.database or Path(database(None))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -189,6 +197,10 @@ def main() -> None:
 
 
 def measure(daemon: Daemon, folder: Path, options: argparse.Namespace) -> None:
+    (build_info,) = daemon.metrics("geodns_build_info")
+    print(build_info)
+    if options.engine and f'engine="{options.engine}"' not in build_info:
+        sys.exit(f"that is not the {options.engine} engine")
     capacity = end_load(start_load(daemon, options, 3, "--window", "64"))["per_second"]
     rate = options.rate or int(min(capacity / 2, MOST))
     print(f"answers {capacity} a second at most; offered from now on: {rate}")
