@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+from array import array
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -14,14 +15,18 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.differential.configs import draw_health, make_snapshot
 from tests.differential.draws import draw_pool, draw_snapshot
-from tests.differential.engines import SETTINGS, Engines
+from tests.differential.engines import ROOM, SETTINGS, Engines
 from tests.differential.packets import draw_packet, draw_peer
 from tests.properties.worlds import Made, make_world
 from tests.scenario import Scenario, build_scenario, find_health, read_scenarios
 
 from geodns.answer import TCP, UDP
 from geodns.compiler.choices import build_choices
+from geodns.metrics import POOLS
+from geodns.native import trial
+from geodns.native.answer import Rules
 from geodns.snapshot import Choices
 
 SEEDS = range(int(os.environ.get("GEODNS_SEEDS", "12")))
@@ -68,6 +73,22 @@ def test_always_the_same_octets_after_health_events(seed: int) -> None:
         compare_many(before, chance, 20)
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_always_the_same_alone_and_among_others(seed: int) -> None:
+    """Packets that came together are looked at side by side; none may notice."""
+    chance = random.Random(seed)
+    engines = Engines(draw_snapshot(seed), chance.choice(SETTINGS))
+    rules = Rules(SETTINGS[seed % len(SETTINGS)], UDP)
+    for count in (0, 1, 2, 15, 16, 17, 64, 100):
+        packets = [draw_packet(engines.owners, chance) for _ in range(count)]
+        peers = [draw_peer(chance) for _ in packets]
+        draws = [chance.getrandbits(64) for _ in packets]
+        alone, among = (array("Q", bytes(8 * (POOLS + len(engines.snapshot.zones.pools)))) for _ in range(2))
+        expected = [trial.attempt(engines.root, rules, *one, ROOM, alone) for one in zip(packets, peers, draws, strict=True)]
+        assert trial.attempt_together(engines.root, rules, packets, peers, draws, ROOM, among) == expected
+        assert among == alone
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Made]:
     """The compiled world of a seed."""
@@ -88,6 +109,18 @@ def test_always_the_same_octets_over_compiled_worlds(seed: int, made: Callable[[
         for number in {unit << 64, max(0, (unit << 64) - 1)}:
             engines.compare(draw_packet(engines.owners, chance), number.to_bytes(16, "big"), chance.getrandbits(64))
     engines.check_tallies()
+
+
+@settings(deadline=None, max_examples=len(SEEDS))
+@given(seed=st.integers(0, 2**32))
+def test_always_the_same_octets_whatever_is_configured(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
+    """Every kind of service and of name, as the compiler lays them out, under one state of health after another."""
+    chance = random.Random(seed)
+    snapshot = make_snapshot(seed, tmp_path_factory.mktemp("configured"))
+    engines = Engines(snapshot, chance.choice(SETTINGS))
+    for _ in range(4):
+        compare_many(engines, chance, 100)
+        engines.flip(draw_health(snapshot.zones, chance))
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[scenario.name for scenario in SCENARIOS])

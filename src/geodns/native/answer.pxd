@@ -12,6 +12,7 @@ cdef enum:
     DRAWS = 2                                  # so many members out of so many are drawn by Python
     TIERS = 3                                  # an order with more datacenters in one tier than MOST_EQUALS
     PEERS = 4                                  # a peer's address of neither 4 nor 16 octets
+    GROUP = 16                                 # packets whose memory is fetched side by side: about what a core can wait for
 
 # `answer.Settings`, for one transport. Filled by `Rules`, which owns what it points at.
 cdef struct Believed:
@@ -26,6 +27,15 @@ cdef struct Settings:
     const Believed* believed
     const uint8_t* nsid
     uint32_t nsid_length
+
+# One packet for `answer_packets`, which sets `result` to that of `answer_packet`.
+cdef struct Packet:
+    const uint8_t* query
+    const uint8_t* peer
+    uint8_t* out
+    uint64_t draw
+    ssize_t result
+    uint32_t length, peer_size
 
 cdef class Rules:
     cdef Settings settings                     # give `&rules.settings` to `answer_packet`
@@ -44,4 +54,10 @@ cdef class Shadow:
 cdef ssize_t answer_packet(
     const Tables* tables, const Settings* settings, const uint8_t* query, size_t length,
     const uint8_t* peer, uint32_t peer_size, uint64_t draw, uint8_t* out, size_t room, uint64_t* tally,
+) noexcept nogil
+
+# The same for *count* packets that came together, each with *room* octets of its own to answer into. What the answers of a
+# group are made from is on its way from memory before the first of them is written.
+cdef void answer_packets(
+    const Tables* tables, const Settings* settings, Packet* packets, uint32_t count, size_t room, uint64_t* tally
 ) noexcept nogil

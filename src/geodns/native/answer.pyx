@@ -9,11 +9,12 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
+from .ahead cimport CLASS_IN, OPCODE_MASK, Reading, fetch_ends, fetch_node, fetch_parts, read_packet
 from .lookup cimport (
     ALIAS, FAILED, LEFT, NO_CAP, NODATA, NXDOMAIN, RECORDS, REFERRAL, REFUSED, TAIL_HEAD, Client, Found, Search, find,
     find_tail, tail_length,
 )
-from .message cimport HEADER_SIZE, Query, parse_query
+from .message cimport HEADER_SIZE, Query
 from .names cimport Name, copy_lower, find_labels, hash_name
 from .pick cimport hop_word
 from .tables cimport NONE, Cut, Glue, Root, Rrset, Tables, Zone, u128
@@ -33,7 +34,6 @@ cdef enum:
     LEAST_ROOM = 512
     TCP_SIZE = 65535
     POINTER_REACH = 0x4000
-    CLASS_IN = 1
     TYPE_A = 1
     TYPE_AAAA = 28
     IXFR = 251
@@ -42,7 +42,6 @@ cdef enum:
     AA = 0x0400
     TC = 0x0200
     RD = 0x0100
-    OPCODE_MASK = 0x7800
     FORMERR = 1
     SERVFAIL = 2
     NOTIMP = 4
@@ -282,32 +281,6 @@ cdef inline ssize_t finish(
     return reply.at
 
 
-cdef inline bint believes(const Settings* settings, const uint8_t* peer, uint32_t peer_size) noexcept nogil:
-    """Does a client subnet from *peer* count?"""
-    cdef u128 address = 0
-    cdef uint32_t i
-    if settings.believes < 2:
-        return settings.believes
-    for i in range(peer_size):
-        address = address << 8 | peer[i]
-    for i in range(settings.believed_count):
-        if settings.believed[i].size == peer_size:
-            if settings.believed[i].shift == 128 or address >> settings.believed[i].shift == settings.believed[i].prefix:
-                return True
-    return False
-
-
-cdef inline void load_peer(Client* client, const uint8_t* peer, uint32_t peer_size) noexcept nogil:
-    cdef uint32_t i
-    client.bits, client.peer_bits, client.peer_high, client.peer_low = 0, 8 * peer_size, 0, 0
-    if peer_size == 16:
-        for i in range(8):
-            client.peer_high = client.peer_high << 8 | peer[i]
-        peer += 8
-    for i in range(8 if peer_size == 16 else 4):
-        client.peer_low = client.peer_low << 8 | peer[i]
-
-
 cdef ssize_t put_chain(
     Reply* reply, Search* search, Name* owner, uint32_t qtype, uint64_t draw, Found* found, uint32_t question_end,
     uint32_t* scope, Sections* sections, Counted* counted,
@@ -373,12 +346,13 @@ cdef ssize_t put_chain(
 
 
 cdef inline ssize_t answer_query(
-    Reply* reply, const Tables* tables, const Settings* settings, const uint8_t* query, const Query* parsed, Name* owner,
-    const uint8_t* peer, uint32_t peer_size, uint64_t draw, Counted* counted,
+    Reply* reply, const Tables* tables, const Settings* settings, const Packet* packet, Reading* reading, Counted* counted
 ) noexcept nogil:
     """answer._reply: a well-formed query of class IN."""
+    cdef const Query* parsed = &reading.parsed
+    cdef const Client* client = &reading.client
+    cdef Name* owner = &reading.owner
     cdef Search search
-    cdef Client client
     cdef Found found
     cdef Sections sections
     cdef const Zone* zone
@@ -386,15 +360,10 @@ cdef inline ssize_t answer_query(
     cdef ssize_t left
     if parsed.qtype != TYPE_A:
         slot += FAMILY_STEP if parsed.qtype == TYPE_AAAA else 2 * FAMILY_STEP
-    load_peer(&client, peer, peer_size)
     if parsed.subnet != NULL:
-        slot += SUBNET_STEP
-        if parsed.source and believes(settings, peer, peer_size):
-            client.bits, client.source, client.high, client.low = parsed.bits, parsed.source, parsed.high, parsed.low
-            slot += SUBNET_STEP
-    search.tables, search.client, search.limit = tables, &client, <uint32_t>find_limit(settings, parsed)
-    hash_name(tables, owner, tables.deepest)
-    find(&search, owner, parsed.qtype, draw, &found)
+        slot += SUBNET_STEP * (2 if client.bits else 1)
+    search.tables, search.client, search.limit = tables, client, <uint32_t>find_limit(settings, parsed)
+    find(&search, owner, parsed.qtype, packet.draw, &found)
     number = found.zone
     slot += NO_ZONE_SLOT if number == NONE else ZONES_SLOT + BLOCK * (number if number < NAMED_ZONES else NAMED_ZONES)
     scope = found.scope
@@ -411,27 +380,25 @@ cdef inline ssize_t answer_query(
         put_suffix(reply, HEADER_SIZE, owner, tables.blob + zone.apex, zone.apex_length)
         put_tail(reply, found.tails, found.length, found.cap)
     else:
-        left = put_chain(reply, &search, owner, parsed.qtype, draw, &found, parsed.end, &scope, &sections, counted)
+        left = put_chain(reply, &search, owner, parsed.qtype, packet.draw, &found, parsed.end, &scope, &sections, counted)
         if left:
             return left
     count(counted, slot + (sections.flags & 15))
     return finish(
-        reply, settings, query, parsed, &sections, scope if client.bits else 0, search.limit, counted
+        reply, settings, packet.query, parsed, &sections, scope if client.bits else 0, search.limit, counted
     )
 
 
 cdef inline ssize_t answer_counted(
-    const Tables* tables, const Settings* settings, const uint8_t* query, size_t length, const uint8_t* peer,
-    uint32_t peer_size, uint64_t draw, uint8_t* out, size_t room, Counted* counted,
+    const Tables* tables, const Settings* settings, const Packet* packet, Reading* reading, size_t room, Counted* counted
 ) noexcept nogil:
-    """`answer_packet`, which says what it would count."""
-    cdef Query parsed
-    cdef Name owner
+    """`answer_packet`, for a packet that was read; says what it would count."""
+    cdef const uint8_t* query = packet.query
+    cdef const Query* parsed = &reading.parsed
     cdef Reply reply
     cdef Sections sections
-    cdef bint whole
     counted.count = 0
-    if length < HEADER_SIZE:
+    if packet.length < HEADER_SIZE:
         count(counted, SHORT_SLOT)
         return SILENCE
     if query[2] & 0x80:
@@ -439,39 +406,61 @@ cdef inline ssize_t answer_counted(
         return SILENCE
     if room < LEAST_ROOM:
         return DECLINED - ROOM
-    if peer_size != 4 and peer_size != 16:
+    if packet.peer_size != 4 and packet.peer_size != 16:
         return DECLINED - PEERS
-    reply.out, reply.room = out, room
-    whole = parse_query(query, length, &parsed, &owner)
+    reply.out, reply.room = packet.out, room
     if parsed.flags & OPCODE_MASK:
-        return put_error(&reply, settings, query, &parsed, NOTIMP, counted)
-    if not whole:
-        return put_error(&reply, settings, query, &parsed, FORMERR, counted)
+        return put_error(&reply, settings, query, parsed, NOTIMP, counted)
+    if not reading.whole:
+        return put_error(&reply, settings, query, parsed, FORMERR, counted)
     if parsed.has_opt and parsed.version:
-        return put_error(&reply, settings, query, &parsed, BADVERS, counted)
+        return put_error(&reply, settings, query, parsed, BADVERS, counted)
     reply.at = parsed.end
-    if parsed.qclass == CLASS_IN and parsed.qtype != AXFR and parsed.qtype != IXFR:
-        return answer_query(&reply, tables, settings, query, &parsed, &owner, peer, peer_size, draw, counted)
+    if reading.asks and parsed.qtype != AXFR and parsed.qtype != IXFR:
+        return answer_query(&reply, tables, settings, packet, reading, counted)
     sections.flags, sections.answers, sections.authorities, sections.additionals = RCODE_REFUSED, 0, 0, 0
     count(
         counted,
         NO_ZONE_SLOT + settings.transport * TRANSPORT_STEP + RCODE_REFUSED
         + (0 if parsed.qtype == TYPE_A else FAMILY_STEP if parsed.qtype == TYPE_AAAA else 2 * FAMILY_STEP),
     )
-    return finish(&reply, settings, query, &parsed, &sections, 0, find_limit(settings, &parsed), counted)
+    return finish(&reply, settings, query, parsed, &sections, 0, find_limit(settings, parsed), counted)
+
+
+cdef void answer_packets(
+    const Tables* tables, const Settings* settings, Packet* packets, uint32_t count, size_t room, uint64_t* tally
+) noexcept nogil:
+    cdef Reading readings[16]                  # GROUP
+    cdef Counted counted
+    cdef uint32_t i, k, size
+    while count:
+        size = count if count < GROUP else GROUP
+        for i in range(size):
+            read_packet(tables, settings, &packets[i], &readings[i])
+        for i in range(size):
+            fetch_node(tables, &readings[i])
+        for i in range(size):
+            fetch_parts(tables, &readings[i])
+        for i in range(size):
+            fetch_ends(tables, &readings[i])
+        for i in range(size):
+            packets[i].result = answer_counted(tables, settings, &packets[i], &readings[i], room, &counted)
+            if packets[i].result > DECLINED:
+                for k in range(counted.count):
+                    tally[counted.slots[k]] += 1
+        packets += size
+        count -= size
 
 
 cdef ssize_t answer_packet(
     const Tables* tables, const Settings* settings, const uint8_t* query, size_t length, const uint8_t* peer,
     uint32_t peer_size, uint64_t draw, uint8_t* out, size_t room, uint64_t* tally,
 ) noexcept nogil:
-    cdef Counted counted
-    cdef ssize_t result = answer_counted(tables, settings, query, length, peer, peer_size, draw, out, room, &counted)
-    cdef uint32_t i
-    if result > DECLINED:
-        for i in range(counted.count):
-            tally[counted.slots[i]] += 1
-    return result
+    cdef Packet packet
+    packet.query, packet.length, packet.peer, packet.peer_size = query, <uint32_t>length, peer, peer_size
+    packet.draw, packet.out = draw, out
+    answer_packets(tables, settings, &packet, 1, room, tally)
+    return packet.result
 
 
 cdef class Rules:
@@ -507,12 +496,15 @@ cdef class Shadow:
         cdef uint8_t out[65535]
         cdef Counted counted
         cdef uint32_t i
-        cdef uint64_t word = draw
         cdef const Tables* tables = &self.root.tables
-        cdef ssize_t result = answer_counted(
-            tables, &self.rules.settings, <const uint8_t*>PyBytes_AS_STRING(query), PyBytes_GET_SIZE(query),
-            <const uint8_t*>PyBytes_AS_STRING(peer), <uint32_t>PyBytes_GET_SIZE(peer), word, out, sizeof(out), &counted,
-        )
+        cdef Reading reading
+        cdef Packet packet
+        cdef ssize_t result
+        packet.query, packet.length = <const uint8_t*>PyBytes_AS_STRING(query), <uint32_t>PyBytes_GET_SIZE(query)
+        packet.peer, packet.peer_size = <const uint8_t*>PyBytes_AS_STRING(peer), <uint32_t>PyBytes_GET_SIZE(peer)
+        packet.draw, packet.out = draw, out
+        read_packet(tables, &self.rules.settings, &packet, &reading)
+        result = answer_counted(tables, &self.rules.settings, &packet, &reading, sizeof(out), &counted)
         if result <= DECLINED:
             return answer_pure(turn, query, peer, draw)
         tally = turn.tally

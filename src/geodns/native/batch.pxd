@@ -7,7 +7,7 @@ from libc.math cimport log
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from .answer cimport DECLINED, answer_packet
+from .answer cimport DECLINED, Packet, answer_packets
 from .pick cimport mix
 from .ring cimport CONTROL_SIZE, SOURCE_SIZE, Item, bring, exchange_count, find_room, load_count
 from .udp cimport *
@@ -116,17 +116,25 @@ cdef inline void turn(msghdr* message) noexcept nogil:
         one = CMSG_NXTHDR(message, one)
 
 
-cdef inline ssize_t answer_source(
-    Worker* worker, const Published* published, int i, const uint8_t* query, uint64_t draw, uint8_t* reply
-) noexcept nogil:
-    """`answer_packet` for packet *i* of the batch."""
-    cdef const uint8_t* source = worker.sources[i]
-    # sockaddr_in: family, port, address; sockaddr_in6: family, port, flow, address
-    cdef bint v4 = (<const uint16_t*>source)[0] == AF_INET
-    return answer_packet(
-        published.tables, worker.group.settings, query, worker.incoming[i].msg_len, source + (4 if v4 else 8),
-        4 if v4 else 16, draw, reply, worker.group.room, published.tallies[worker.number],
-    )
+cdef inline void answer_batch(Worker* worker, const Published* published, int count) noexcept nogil:
+    """Draw for each of *count* packets that came together, and answer them as far as that can be done here."""
+    cdef Packet* packet
+    cdef const uint8_t* source
+    cdef bint v4
+    cdef int i
+    for i in range(count):
+        packet = &worker.packets[i]
+        source = worker.sources[i]
+        v4 = (<const uint16_t*>source)[0] == AF_INET
+        packet.peer = source + (4 if v4 else 8)      # sockaddr_in: family, port, address; in6: family, port, flow, address
+        packet.peer_size = 4 if v4 else 16
+        packet.length = worker.incoming[i].msg_len
+        packet.draw = next_word(worker)
+        packet.result = DECLINED
+    if published.tables != NULL:
+        answer_packets(
+            published.tables, worker.group.settings, worker.packets, count, worker.group.room, published.tallies[worker.number]
+        )
 
 
 cdef inline void write_outgoing(Worker* worker, uint32_t at, int i, uint8_t* reply, ssize_t size) noexcept nogil:
@@ -203,32 +211,24 @@ cdef inline void serve(Worker* worker, int count) noexcept nogil:
     cdef uint64_t began = read_clock()
     cdef const Published* published = take(worker)
     cdef uint64_t* tally = published.tallies[worker.number]
-    cdef uint64_t draw
-    cdef uint8_t* reply = worker.replies
-    cdef uint8_t* query
-    cdef ssize_t size
+    cdef Packet* packet
     cdef uint32_t replies = 0, declined = 0
     cdef int i
     worker.brought = 0
+    answer_batch(worker, published, count)
     for i in range(count):
-        query = worker.queries + i * QUERY_STRIDE
-        draw = next_word(worker)
-        size = DECLINED
-        if published.tables != NULL:
-            size = answer_source(worker, published, i, query, draw, reply)
-        if size > 0:
-            write_outgoing(worker, replies, i, reply, size)
+        packet = &worker.packets[i]
+        if packet.result > 0:
+            write_outgoing(worker, replies, i, packet.out, packet.result)
             replies += 1
-        elif size < 0:
-            leave(worker, published, i, draw, <uint32_t>(DECLINED - size), NULL)
+        elif packet.result < 0:
+            leave(worker, published, i, packet.draw, <uint32_t>(DECLINED - packet.result), NULL)
             declined += 1
         if worker.left:                        # the one comparison that the query log costs where it is off
             worker.left -= 1
-        elif size > 0:
+        elif packet.result > 0:
             worker.left = skip(worker)
-            leave(worker, published, i, draw, SAMPLE, reply)
-        if size > 0:
-            reply += group.stride
+            leave(worker, published, i, packet.draw, SAMPLE, packet.out)
     send(worker, replies, tally)
     count_batch(&group.slots, tally, count - declined, read_clock() - began)
     store_published(&worker.hazard, NULL)

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
-from .tables cimport LABELS, NAME_ROOM, Tables, u128
+from .tables cimport LABELS, NAME_ROOM, Bucket, Tables, u128
 
 cdef enum:
     NAME_SIZE = 255
@@ -94,6 +94,11 @@ cdef inline void hash_name(const Tables* tables, Name* name, uint32_t most) noex
     name.hashes[0] = tables.seeds[0]
     for i in range(1, name.hashed + 1):
         name.hashes[i] = hash_label(tables, name.hashes[i - 1], name.octets + name.starts[name.labels - i])
+
+
+cdef inline const Bucket* find_bucket(const Tables* tables, const Name* name, uint32_t labels) noexcept nogil:
+    """Where the search for the suffix of *labels* labels begins."""
+    return tables.buckets + (<uint32_t>name.hashes[labels] & tables.mask)
 
 
 cdef inline uint32_t find_suffix(const Tables* tables, const Name* name, uint32_t labels) noexcept nogil:

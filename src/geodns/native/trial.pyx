@@ -1,7 +1,7 @@
 """`answer_packet` for tests, fuzzers and benchmarks: one packet in memory of exactly its size, or many against the clock.
 
-Knows nothing of what is right. A read or a write past the end of the packet, of its peer or of the room for the reply is what
-sanitizers see; inside of a larger buffer they would not.
+Knows nothing of what is right. A read or a write past the end of either piece of memory is what sanitizers see; inside of a
+larger buffer they would not.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
@@ -10,13 +10,16 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
-from .answer cimport DECLINED, Rules, answer_packet
+from .answer cimport DECLINED, Packet, Rules, answer_packet, answer_packets
 from .tables cimport Root
 
 cdef extern from *:
     const char* BUILT_FROM "SOURCE_DIGEST"
 
 SOURCE_DIGEST = BUILT_FROM.decode()
+
+cdef enum:
+    TOGETHER = 64                              # packets of a batch, as threads take them
 
 
 def attempt(
@@ -28,17 +31,15 @@ def attempt(
     cdef uint8_t* packet = <uint8_t*>malloc(length)
     cdef uint8_t* out = <uint8_t*>malloc(room)
     cdef uint64_t word = draw
+    cdef const uint8_t* address = <const uint8_t*>PyBytes_AS_STRING(peer)
     cdef uint32_t peer_size = len(peer)
-    cdef uint8_t* address = <uint8_t*>malloc(peer_size)
     cdef uint64_t* counts = &tally[0]
     cdef ssize_t result
-    if packet == NULL or out == NULL or address == NULL:
+    if packet == NULL or out == NULL:
         free(packet)
         free(out)
-        free(address)
         raise MemoryError
     memcpy(packet, PyBytes_AS_STRING(query), length)
-    memcpy(address, PyBytes_AS_STRING(peer), peer_size)
     with nogil:
         result = answer_packet(
             &root.tables, &rules.settings, packet, length, address, peer_size, word, out, room, counts
@@ -46,39 +47,85 @@ def attempt(
     reply = PyBytes_FromStringAndSize(<const char*>out, result) if result > 0 else None
     free(packet)
     free(out)
-    free(address)
     return result, reply
 
 
-def time_packets(Root root not None, Rules rules not None, list queries not None, list peers not None, uint64_t rounds):
-    """(nanoseconds, declined): the time of all *queries* from *peers*, as many, taken *rounds* times in a row."""
-    cdef uint32_t i, count = len(queries), declined = 0
-    cdef uint64_t round_number, draw = 0x9E3779B97F4A7C15u
-    cdef uint8_t out[65535]
-    cdef const uint8_t** starts = <const uint8_t**>calloc(2 * count, sizeof(uint8_t*))
-    cdef size_t* lengths = <size_t*>calloc(2 * count, sizeof(size_t))
-    cdef uint64_t* tally = <uint64_t*>calloc(1 << 20, 8)
-    cdef timespec began, ended
-    if starts == NULL or lengths == NULL or tally == NULL:
-        free(starts)
-        free(lengths)
-        free(tally)
+cdef Packet* lay_out(list queries, list peers, list draws, size_t room) except NULL:
+    """Packets with memory of exactly their size, and of *room* octets for each reply. Raises MemoryError."""
+    cdef uint32_t i, count = len(queries)
+    cdef Packet* packets = <Packet*>calloc(count + 1, sizeof(Packet))
+    cdef uint8_t* query
+    if packets == NULL:
         raise MemoryError
-    for i in range(2 * count):
-        octets = queries[i] if i < count else peers[i - count]
-        starts[i], lengths[i] = <const uint8_t*>PyBytes_AS_STRING(octets), len(octets)
+    for i in range(count):
+        octets, peer = <bytes?>queries[i], <bytes?>peers[i]
+        query = <uint8_t*>malloc(len(octets))
+        packets[i].query, packets[i].out = query, <uint8_t*>malloc(room)
+        if query == NULL or packets[i].out == NULL:
+            give_back(packets, i + 1)
+            raise MemoryError
+        memcpy(query, PyBytes_AS_STRING(octets), len(octets))
+        packets[i].length, packets[i].peer_size = len(octets), len(peer)
+        packets[i].peer, packets[i].draw = <const uint8_t*>PyBytes_AS_STRING(peer), draws[i]
+    return packets
+
+
+cdef void give_back(Packet* packets, uint32_t count) noexcept:
+    """The memory of *count* packets, and theirs."""
+    cdef uint32_t i
+    for i in range(count):
+        free(<void*>packets[i].query)
+        free(packets[i].out)
+    free(packets)
+
+
+def attempt_together(
+    Root root not None, Rules rules not None, list queries not None, list peers not None, list draws not None, size_t room,
+    uint64_t[::1] tally not None,
+):
+    """What `attempt` gives for each of the packets, as if they had come together."""
+    cdef uint32_t i, count = len(queries)
+    cdef uint64_t* counts = &tally[0]
+    cdef Packet* packets = lay_out(queries, peers, draws, room)
+    with nogil:
+        answer_packets(&root.tables, &rules.settings, packets, count, room, counts)
+    found = []
+    for i in range(count):
+        reply = PyBytes_FromStringAndSize(<const char*>packets[i].out, packets[i].result) if packets[i].result > 0 else None
+        found.append((packets[i].result, reply))
+    give_back(packets, count)
+    return found
+
+
+def time_packets(Root root not None, Rules rules not None, list queries not None, list peers not None, uint64_t rounds):
+    """(nanoseconds, declined): the time of all *queries* from *peers*, as many, TOGETHER at a time, *rounds* times in a row."""
+    cdef uint32_t i, at, size, count = len(queries), declined = 0
+    cdef uint64_t round_number, draw = 0x9E3779B97F4A7C15u
+    cdef size_t room = max(512, rules.settings.udp_size)
+    cdef uint64_t* tally = <uint64_t*>calloc(1 << 20, 8)
+    cdef Packet* packets
+    cdef timespec began, ended
+    if tally == NULL:
+        raise MemoryError
+    try:
+        packets = lay_out(queries, peers, [0] * count, room)
+    except BaseException:
+        free(tally)
+        raise
     with nogil:
         clock_gettime(CLOCK_MONOTONIC, &began)
         for round_number in range(rounds):
-            for i in range(count):
-                draw = draw * 0xD1342543DE82EF95u + 1
-                if answer_packet(
-                    &root.tables, &rules.settings, starts[i], lengths[i], starts[count + i], <uint32_t>lengths[count + i], draw,
-                    out, sizeof(out), tally,
-                ) <= DECLINED:
-                    declined += 1
+            at = 0
+            while at < count:
+                size = count - at if count - at < TOGETHER else TOGETHER
+                for i in range(at, at + size):
+                    draw = draw * 0xD1342543DE82EF95u + 1
+                    packets[i].draw = draw
+                answer_packets(&root.tables, &rules.settings, packets + at, size, room, tally)
+                for i in range(at, at + size):
+                    declined += packets[i].result <= DECLINED
+                at += size
         clock_gettime(CLOCK_MONOTONIC, &ended)
-    free(starts)
-    free(lengths)
+    give_back(packets, count)
     free(tally)
     return (ended.tv_sec - began.tv_sec) * 1_000_000_000 + ended.tv_nsec - began.tv_nsec, declined

@@ -4,7 +4,7 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from .answer cimport Settings
+from .answer cimport Packet, Settings
 from .ring cimport Ring
 from .tables cimport Tables
 
@@ -138,6 +138,7 @@ cdef struct Worker:
     uint32_t errors                            # of the kernel, in a row
     uint8_t* queries
     uint8_t* replies
+    Packet packets[64]                         # BATCH
     mmsghdr incoming[64]                       # BATCH
     mmsghdr outgoing[64]
     iovec incoming_parts[64]

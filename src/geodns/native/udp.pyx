@@ -299,6 +299,8 @@ cdef int open_worker(Worker* worker, Group* group, uint32_t number, int socket) 
     for i in range(BATCH):
         worker.incoming_parts[i].iov_base = worker.queries + i * QUERY_STRIDE
         worker.incoming_parts[i].iov_len = QUERY_SIZE
+        worker.packets[i].query = worker.queries + i * QUERY_STRIDE
+        worker.packets[i].out = worker.replies + i * group.stride
         worker.incoming[i].msg_hdr.msg_name = worker.sources[i]
         worker.incoming[i].msg_hdr.msg_iov = &worker.incoming_parts[i]
         worker.incoming[i].msg_hdr.msg_iovlen = 1
