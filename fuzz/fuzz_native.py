@@ -1,12 +1,13 @@
 """Whatever arrives, the native engine gives the octets of the reference and counts what it counts, or declines.
 
-    python fuzz/fuzz_native.py --packets 200000 --seed 1 [--plain]
+    python fuzz/fuzz_native.py --packets 200000 --seed 1 [--sanitized]
 
-Every 20,000 packets there is another random snapshot, with other settings, and with other health half way through. A
-thousand packets are drawn for each, then asked again and again with another draw, another peer and, most of them, an octet
-that is changed, cut off or added. A packet stands in memory of exactly its size, and so does the room for its reply, so that
-a build with sanitizers sees one octet too many (`make sanitize`). --plain leaves out the reference: only crashes are found,
-but faster. What breaks the invariant is named with its seed on standard output; the exit code is 1.
+Every 10,000 packets there is another random snapshot, each fourth of them compiled from a random configuration and world,
+with other settings, and every 2,500 packets other health. Two thousand packets are drawn for each, then asked again with
+another draw, another peer and, one in four, with an octet changed, cut off or added; one in four goes over TCP. A packet
+stands in memory of exactly its size, and so does the room for its reply, now and then too small, so that a build with
+sanitizers sees one octet too many (`make sanitize`; --sanitized insists on such a build). What breaks the invariant is named
+with its seed on standard output; the exit code is 1. Processes with seeds far apart share a long run.
 """
 
 from __future__ import annotations
@@ -14,38 +15,66 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tests.differential.configs import draw_health, make_snapshot
 from tests.differential.draws import draw_pool, draw_snapshot
-from tests.differential.engines import SETTINGS, Difference, Engines
+from tests.differential.engines import ROOM, SETTINGS, Difference, Engines
 from tests.differential.packets import draw_packet, draw_peer
 
+from geodns.native import trial
 from geodns.pick import mix
-from geodns.snapshot import Choices
+from geodns.snapshot import Choices, Snapshot
 
-PACKETS_EACH, DRAWN = 20_000, 1000  # of one snapshot; and those among them that are made from nothing
+PACKETS_EACH, DRAWN = 10_000, 2000  # of one snapshot; those among them that are made from nothing
+FLIP, COMPILED = 2500, 4  # packets between changes of health; one snapshot in so many is compiled
+REPORT = 60.0  # seconds between signs of life
 
 
-def try_snapshot(seed: int, count: int, *, plain: bool) -> tuple[int, int]:
-    """Up to *count* packets over the snapshot of *seed*: how many, and how many were declined. Raises Difference."""
+def find_snapshot(seed: int) -> tuple[Snapshot, Callable[[random.Random], Choices]]:
+    """The snapshot of *seed*, and what draws other choices for it."""
+    if seed % COMPILED == 0:
+        with tempfile.TemporaryDirectory() as folder:
+            compiled = make_snapshot(seed, Path(folder))
+        return compiled, lambda chance: draw_health(compiled.zones, chance)
+    made = draw_snapshot(seed)
+
+    def draw(chance: random.Random) -> Choices:
+        pools = (draw_pool(chance, targets=chance.random() < 0.2) for _ in made.choices.pools)
+        return Choices(tuple(pools), made.choices.shape)
+
+    return made, draw
+
+
+def try_snapshot(seed: int, count: int) -> tuple[int, int]:
+    """Up to *count* packets over the snapshot of *seed*: how many, and how many were declined though there was room.
+
+    Raises Difference.
+    """
     chance = random.Random(seed)
-    engines = Engines(draw_snapshot(seed), chance.choice(SETTINGS))
-    ask = engines.attempt if plain else engines.compare
+    snapshot, draw_choices = find_snapshot(seed)
+    engines = Engines(snapshot, chance.choice(SETTINGS))
     packets = [draw_packet(engines.owners, chance) for _ in range(DRAWN)]
     peers = [draw_peer(chance) for _ in range(256)]
-    count = min(count, PACKETS_EACH)
+    count, cramped = min(count, PACKETS_EACH), 0
     for i in range(count):
-        if i == PACKETS_EACH // 2:
-            pools = [draw_pool(chance, targets=chance.random() < 0.2) for _ in engines.snapshot.choices.pools]
-            engines.flip(Choices(tuple(pools), engines.snapshot.choices.shape))
+        if i % FLIP == FLIP - 1:
+            engines.flip(draw_choices(chance))
         packet, word = packets[i % DRAWN], chance.getrandbits(64)
-        ask(packet if i < DRAWN else change(packet, word), peers[word & 255], mix(word), word >> 62 == 0)
-    if not plain and not engines.declined:
+        packet = packet if i < DRAWN else change(packet, word)
+        peer, draw, transport = peers[word & 255], mix(word), word >> 62 == 0
+        if word >> 56 & 15:
+            engines.compare(packet, peer, draw, transport)
+        else:
+            cramped += engines.compare(packet, peer, draw, transport, chance.randrange(1300) if word & 256 else ROOM - 1)
+    if engines.declined == cramped:
         engines.check_tallies()
-    return count, engines.declined
+    return count, engines.declined - cramped
 
 
 def change(packet: bytes, word: int) -> bytes:
@@ -61,25 +90,39 @@ def change(packet: bytes, word: int) -> bytes:
     return head if how == 14 else b"%b%c%b" % (head, octet, packet[at:])
 
 
+def is_sanitized() -> bool:
+    """Was the native engine built with AddressSanitizer?"""
+    return b"__asan_report_load" in Path(trial.__file__).read_bytes()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--packets", type=int, default=200_000)
     parser.add_argument("--seed", type=int, default=time.time_ns() & 0xFFFF_FFFF)
-    parser.add_argument("--plain", action="store_true", help="the native engine alone")
+    parser.add_argument("--sanitized", action="store_true", help="refuse a build without sanitizers")
     options = parser.parse_args()
+    if options.sanitized and not is_sanitized():
+        parser.error(f"{trial.__file__} was built without sanitizers")
     tried = declined = faults = 0
-    seed, began = options.seed, time.monotonic()
-    print(f"seed {seed}", flush=True)  # before anything can crash
+    seed, began, told = options.seed, time.monotonic(), time.monotonic()
+    build = "sanitized" if is_sanitized() else "ordinary"
+    print(f"seed {seed}, {build} build", flush=True)  # before anything can crash
     while tried < options.packets:
         try:
-            count, left = try_snapshot(seed, options.packets - tried, plain=options.plain)
+            count, left = try_snapshot(seed, options.packets - tried)
             tried, declined = tried + count, declined + left
         except Difference as difference:
             print(f"seed {seed}: {difference}", flush=True)
             tried, faults = tried + PACKETS_EACH, faults + 1
         seed += 1
+        if time.monotonic() - told > REPORT:
+            told = time.monotonic()
+            print(f"{tried} packets, up to seed {seed - 1}, {told - began:.0f} s: {faults} differences", flush=True)
     took = time.monotonic() - began
-    print(f"{tried} packets, seeds {options.seed} to {seed - 1}, {declined} declined, {took:.0f} s: {faults} differences")
+    print(
+        f"{tried} packets, seeds {options.seed} to {seed - 1}, {build} build, {declined} declined, {took:.0f} s, "
+        f"{tried / took:,.0f} a second: {faults} differences"
+    )
     return 1 if faults else 0
 
 

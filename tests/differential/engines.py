@@ -100,11 +100,6 @@ class Engines:
             )
         return False
 
-    def attempt(self, packet: bytes, peer: bytes, draw: int, transport: int = UDP) -> None:
-        """Ask the native engine alone: whoever runs it under sanitizers need not wait for the reference."""
-        result, _ = trial.attempt(self.root, self._rules[transport], packet, peer, draw, ROOM, self._tallies[transport])
-        self.asked, self.declined = self.asked + 1, self.declined + (result < 0)
-
     def check_tallies(self) -> None:
         """Both count the same; holds only while nothing was declined that the reference counted."""
         for turn, tally in zip(self._turns, self._tallies, strict=True):

@@ -1,7 +1,7 @@
 """What a stranger may send, in order rather than at random: the packets that the protocol tests use, whole, cut and changed;
 client subnets of every family and length; nothing, and as much as fits into a datagram.
 
-The reference decides what is right. Packets and replies stand in memory of exactly their size, which `make sanitize` watches.
+The reference decides what is right. Packets and replies stand in memory of exactly their size; `make sanitize` watches that.
 """
 
 from __future__ import annotations
