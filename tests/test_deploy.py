@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import tomllib
 from fnmatch import fnmatch
@@ -145,7 +146,11 @@ def test_unit_starts_and_reloads_what_exists() -> None:
     (start,), (reload,) = unit()["ExecStart"], unit()["ExecReload"]
     assert start.split()[0] == "/opt/geodns/bin/geodns"
     assert parse_serve(start.split()[1:]) == (True, Path("/etc/geodns/geodns.yaml"))
-    assert reload == "/bin/kill -HUP $MAINPID"
+    program, *words = reload.split()
+    assert program == "/opt/geodns/bin/geodns"
+    asked = subprocess.run([sys.executable, "-m", "geodns", *words, "--help"], capture_output=True, text=True, check=True)
+    assert "geodns reload" in asked.stdout
+    assert "--config" not in words, "with a broken file that would be the end of it, and the daemon would not know"
 
 
 def test_unit_may_bind_port_53_and_nothing_else() -> None:

@@ -213,14 +213,18 @@ class Daemon:
         if is_backend_only(parts.server):
             self._spawn(self._end_with_the_last())
         self._spawn(watch_files(parts.watch, self._see_change))
+        parts.loader.renew = self._renew
         while True:
             await self._wanted.wait()
             self._wanted.clear()
             notify_reloading()
-            if self._http is not None:
-                self._http.token = self._read_token(self._http.token)
             await parts.loader.load()
             notify("READY=1")  # also after a failure: the old configuration is ready
+
+    async def _renew(self) -> None:
+        """What every reload reads anew beside the configuration, whoever asked for it."""
+        if self._http is not None:
+            self._http.token = await in_thread(self._read_token, self._http.token)
 
     async def _end_with_the_last(self) -> None:
         await outlive_clients(lambda: self._parts.backend.clients)

@@ -11,7 +11,7 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,6 +68,7 @@ class Loader:
         self.watched: Callable[[Handover, float, float], None] = lambda served, mono, wall: (
             None
         )  # told what a load read, and when
+        self.renew: Callable[[], Awaitable[None]] = _nothing  # what a reload reads anew beside the configuration
 
     async def start(self, *, strict: bool) -> LoadReport:
         """The first load; where the files are broken, and not *strict*, what was kept of the last good ones."""
@@ -86,6 +87,8 @@ class Loader:
         service would move more than that share of the address space.
         """
         async with self._one_at_a_time:
+            if not dry_run:
+                await self.renew()
             began = time.monotonic()
             try:
                 outcome = await self._compile(compare=dry_run or max_move is not None, last_good=last_good)
@@ -193,6 +196,10 @@ class Loader:
         return tuple(
             f"server.{key}" for key in Server.model_fields if getattr(config.server, key) != getattr(self._server, key)
         )
+
+
+async def _nothing() -> None:
+    """Nothing is to be read."""
 
 
 @contextmanager

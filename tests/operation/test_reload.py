@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import signal
 import time
 from contextlib import closing
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.operation.load import Load
-from tests.operation.sites import Daemon, Operated, free_port, prober_of, until
+from tests.operation.sites import PATIENCE, Daemon, Operated, free_port, prober_of, until
 from tests.test_daemon import AMERICA, FRANCE, running
 from tests.world import write_world
 
@@ -129,6 +131,39 @@ def test_a_hundred_hang_ups_in_a_second_are_a_few_loads_and_lose_nothing(site: O
         loads = [line for line in daemon.lines if "published: 1 zone" in line or "problem" in line]
         assert 2 <= len(loads) <= 10, "one at a time, and one that waits"
         assert "Traceback" not in "".join(daemon.lines)
+
+
+@pytest.mark.parametrize("way", ["command", "signal"])
+def test_every_reload_takes_a_new_token(site: Operated, way: str) -> None:
+    """A token that leaked must be void when the reload has been asked for, by whatever way."""
+    token = site.folder / "token"
+    token.write_text("first-first-first\n")
+    token.chmod(0o600)
+    site.http, site.server = free_port(), f", api_token_file: {token}"
+    site.write()
+    with running(site) as daemon:
+        assert drain_as(site, "first-first-first") == 200
+        token.write_text("second-second-second\n")
+        if way == "command":
+            assert site.geodns("reload").returncode == 0
+        else:
+            daemon.send(signal.SIGHUP)
+            until(lambda: drain_as(site, "second-second-second") == 200)
+        assert drain_as(site, "first-first-first") == 401
+        assert drain_as(site, "second-second-second") == 200
+        token.unlink()
+        assert site.geodns("reload").returncode == 0
+        assert drain_as(site, "second-second-second") == 200, "a token that is gone is no reason to lock everybody out"
+        daemon.wait_for("the token of before stays")
+
+
+def drain_as(site: Operated, token: str) -> int:
+    """The status of a drain over HTTP with *token*."""
+    assert site.http is not None
+    with closing(http.client.HTTPConnection("127.0.0.1", site.http, timeout=PATIENCE)) as connection:
+        body = json.dumps({"target": "ams", "duration": 60, "dry_run": True})
+        connection.request("POST", "/api/v1/drain", body, {"Authorization": f"Bearer {token}"})
+        return connection.getresponse().status
 
 
 @pytest.mark.parametrize("way", ["rename", "symlink"])
