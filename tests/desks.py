@@ -19,7 +19,7 @@ from geodns.health.roster import Moment, Roster
 from geodns.health.state import Outcome, Verdict
 from geodns.health.targets import build_targets
 from geodns.loading import LoadReport
-from geodns.report import ConfigReport, ProberReport, Status
+from geodns.report import BackendReport, ConfigReport, ProberReport, Status
 from geodns.settings import make_settings
 
 from .scenes import CONFIG, write_scene
@@ -76,6 +76,9 @@ class FakeDesk:
 
     def config_report(self) -> ConfigReport:
         return ConfigReport(str(self.path), "ab" * 16, STARTED, "2 zones", False, True, STARTED, (), ())
+
+    def backend_report(self) -> BackendReport:
+        return BackendReport("/run/geodns/backend.sock", 4, 0, 0)
 
     def prober_report(self) -> ProberReport:
         return ProberReport(True, STARTED, 0, len(self.plan.targets), 0.012, self.roster.frozen())

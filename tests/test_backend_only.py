@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -57,6 +58,10 @@ zones:
       ns1: {{A: 192.0.2.53}}
 """
 QUESTION = b"Q\tWww.example.com\tIN\tANY\t-1\t20.1.2.3\t127.0.0.1\t20.1.2.0/24"
+LOOKUP = (
+    b'{"method": "lookup", "parameters": {"qname": "www.example.com.", "qtype": "ANY", "remote": "20.1.2.3", '
+    b'"local": "127.0.0.1", "real-remote": "20.1.2.0/24", "zone-id": -1}}'
+)
 ANSWER = b"DATA\t1\t1\tWww.example.com\tIN\tA\t30\t1\t192.0.2.1\nEND\n"
 
 
@@ -433,6 +438,33 @@ def test_a_storm_of_shims_starts_one_daemon_and_its_death_another(folder: Path, 
     assert starts(shims) == 2
     assert all(shim.end() == 0 for shim in shims)
     assert find_daemons(folder / "geodns.yaml") == [other]  # PowerDNS may only be restarting
+
+
+@pytest.mark.parametrize("pure", ["", "1"], ids=["native where built", "pure"])
+def test_with_either_engine_it_serves_powerdns_alone(folder: Path, pure: str) -> None:
+    """Both protocols, and nothing of the engine that answers by UDP: no sockets, no threads, not even its code."""
+    control = folder / "control.sock"
+    path = folder / "geodns.yaml"
+    path.write_text(path.read_text().replace("control: off", f"control: {control}"))
+    with ExitStack() as stack:
+        stack.callback(end_daemons, path)
+        shim = stack.enter_context(closing(Shim("--config", str(path), environ={"GEODNS_PURE": pure})))
+        shim.greet()
+        wait_for_answers([shim])
+        (daemon,) = find_daemons(path)
+        remote = stack.enter_context(closing(socket.socket(socket.AF_UNIX)))
+        remote.settimeout(PATIENCE)
+        remote.connect(find_spot(str(path)).socket)
+        remote.sendall(LOOKUP + b"\n")
+        (record,) = json.loads(remote.makefile().readline())["result"]
+        assert (record["qtype"], record["content"], record["scopeMask"]) == ("A", "192.0.2.1", 1)
+        assert not find_network_sockets(daemon)
+        assert "geodns/native/" not in Path(f"/proc/{daemon}/maps").read_text()
+        command = [sys.executable, "-m", "geodns", "status", "--at", str(control)]
+        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=START).stdout
+        assert "listen    nowhere: PowerDNS answers\n" in told
+        assert "2 connections (1 pipe, 1 remote)" in " ".join(told.split())
+        assert "prober    not started: nothing is checked\n" in told
 
 
 def find_network_sockets(process: int) -> set[str]:

@@ -299,11 +299,12 @@ def test_reload_tells_what_waits_for_a_restart(site: Site) -> None:
         assert site.ask() == ["192.0.2.9"]
 
 
-def test_powerdns_is_answered_on_the_backend_socket(site: Site) -> None:
-    """Both protocols on one socket, which is gone when the daemon is."""
+@pytest.mark.parametrize("pure", ["", "1"], ids=["native where built", "pure"])
+def test_powerdns_is_answered_on_the_backend_socket(site: Site, pure: str) -> None:
+    """Both protocols on one socket, whatever engine answers by UDP; it is gone when the daemon is."""
     path = site.folder / "backend.sock"
     site.config.write_text(site.config.read_text().replace("server: {", f"server: {{backend: {path}, "))
-    with running(site) as daemon:
+    with running(site, environ={"GEODNS_PURE": pure}) as daemon:
         assert path.stat().st_mode & 0o777 == 0o660
         with closing(socket.socket(socket.AF_UNIX)) as pipe, pipe_connected(pipe, path) as lines:
             pipe.sendall(b"HELO\t5\nQ\tstatic.example.com\tIN\tANY\t-1\t127.0.0.1\t127.0.0.1\t127.0.0.1/32\n")

@@ -25,6 +25,7 @@ from geodns.present_status import (
     sum_up,
 )
 from geodns.report import (
+    BackendReport,
     ConfigReport,
     DatabaseReport,
     Forecast,
@@ -57,7 +58,7 @@ CONFIG = ConfigReport(
 )  # fmt: skip
 STATUS = Status(
     version="0.3.0", engine="pure", pid=4711, now=NOW, started=NOW - 3 * DAY - 4 * HOUR, ready=True,
-    listen=("192.0.2.53:53", "[2001:db8::53]:53"), publishes=12, config=CONFIG,
+    listen=("192.0.2.53:53", "[2001:db8::53]:53"), backend=None, publishes=12, config=CONFIG,
     databases=(DatabaseReport("/var/lib/GeoIP/GeoLite2-City.mmdb", "GeoLite2-City", NOW - 3 * DAY),),
     prober=ProberReport(True, NOW - 3 * DAY, 0, 5, 0.012, ()), pools=(AMS, NYC), overrides=(DRAIN,),
 )  # fmt: skip
@@ -111,6 +112,25 @@ def test_what_is_wrong_stands_out() -> None:
     assert "restarted 2 times" in text
     assert "FROZEN    IPv4 for 20s: " in text
     assert "no service has a pool" in text
+
+
+def test_who_is_connected_by_powerdns() -> None:
+    def tell(backend: BackendReport) -> str:
+        return next(line for line in show_status(replace(STATUS, backend=backend)) if line.startswith("powerdns"))
+
+    assert tell(BackendReport("/run/geodns/b", 4, 1, 2)) == (
+        "powerdns  /run/geodns/b: 7 connections (4 pipe, 1 remote, 2 silent)"
+    )
+    assert tell(BackendReport("/run/geodns/b", 0, 1, 0)) == "powerdns  /run/geodns/b: 1 connection (1 remote)"
+    assert tell(BackendReport("/run/geodns/b", 0, 0, 0)) == "powerdns  /run/geodns/b: nobody is connected"
+
+
+def test_a_daemon_that_serves_powerdns_alone_and_checks_nothing() -> None:
+    """Nothing of that is a fault, and must not look like one."""
+    text = seen(show_status(replace(STATUS, listen=(), prober=replace(STATUS.prober, running=False, targets=0))))
+    assert "listen    nowhere: PowerDNS answers" in text
+    assert "prober    not started: nothing is checked" in text
+    assert "STOPPED" not in text
 
 
 def test_of_many_pools_only_those_that_are_not_up_are_listed() -> None:

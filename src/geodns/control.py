@@ -31,7 +31,17 @@ from .health.state import Health, MemberKey
 from .loading import LoadReport
 from .present import show_percent
 from .ranks import Ranks
-from .report import ConfigReport, DatabaseReport, Forecast, OverrideReport, PoolReport, ProberReport, Served, Status
+from .report import (
+    BackendReport,
+    ConfigReport,
+    DatabaseReport,
+    Forecast,
+    OverrideReport,
+    PoolReport,
+    ProberReport,
+    Served,
+    Status,
+)
 from .served import tell_served
 from .snapshot import Snapshot
 from .threads import in_thread
@@ -78,6 +88,7 @@ class Desk(Protocol):
     def ready(self) -> bool: ...
     def config_report(self) -> ConfigReport: ...
     def prober_report(self) -> ProberReport: ...  # with the families that are frozen
+    def backend_report(self) -> BackendReport | None: ...  # None: PowerDNS cannot attach
     async def put(self, override: Override) -> None: ...  # logged, published, saved; ValueError: there are too many
     async def end(self, target: str, kinds: Collection[str]) -> None: ...  # the same
     async def load(self, *, dry_run: bool, max_move: float | None) -> LoadReport: ...
@@ -126,6 +137,7 @@ class Control:
             started=desk.started,
             ready=desk.ready(),
             listen=desk.listen,
+            backend=desk.backend_report(),
             publishes=desk.publishes,
             config=desk.config_report(),
             databases=await self._find_databases(),

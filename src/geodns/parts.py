@@ -27,9 +27,10 @@ from .flips import Flips
 from .health.overrides import Override
 from .health.roster import Roster
 from .loading import Loader, LoadReport
-from .metrics import Counters
-from .report import ConfigReport, ProberReport, Status
+from .metrics import PIPE, REMOTE, Counters
+from .report import BackendReport, ConfigReport, ProberReport, Status
 from .server.backend import BackendServer
+from .server.backend_connection import NEW
 from .server.listen import Bound
 from .server.tcp import TcpLimits, TcpServer
 from .server.udp import UdpReader
@@ -150,6 +151,13 @@ class Parts:
     def prober_report(self) -> ProberReport:
         """How the prober fares, and which families the guard holds."""
         return replace(self.flips.prober.report(), frozen=self.roster.frozen())
+
+    def backend_report(self) -> BackendReport | None:
+        """Who is connected by PowerDNS."""
+        if self.server.backend is None:
+            return None
+        clients = self.backend.count_clients()
+        return BackendReport(str(self.server.backend.path), clients[PIPE], clients[REMOTE], clients[NEW])
 
     async def put(self, override: Override) -> None:
         """Begin *override*. Raises ValueError when there are too many, ControlError when it counts but cannot be saved."""

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from .present import LABEL, Row, align, show_comparison, show_percent
-from .report import Forecast, MemberReport, Move, OverrideReport, PoolChange, PoolReport, ProbeReport, Status
+from .report import BackendReport, Forecast, MemberReport, Move, OverrideReport, PoolChange, PoolReport, ProbeReport, Status
 
 if TYPE_CHECKING:  # words need no loader
     from .loading import LoadReport
@@ -38,7 +38,9 @@ def show_status(status: Status) -> Iterator[str]:
 
 def _status_rows(status: Status) -> Iterator[Row]:
     config, now = status.config, status.now
-    yield "listen", ", ".join(status.listen)
+    yield "listen", ", ".join(status.listen) or "nowhere: PowerDNS answers"
+    if status.backend is not None:
+        yield "powerdns", f"{status.backend.path}: {_backend_words(status.backend)}"
     yield "config", f"{config.path} ({config.digest[:12]}), loaded {show_age(now - config.loaded)} ago"
     yield "", config.summary
     if config.last_good:
@@ -55,12 +57,22 @@ def _status_rows(status: Status) -> Iterator[Row]:
     if prober.running:
         late = "" if prober.lateness is None else f", 99 % at most {_milliseconds(prober.lateness)} late"
         yield "prober", f"running for {show_age(now - prober.since)}, {_count(prober.targets, 'target')}{late}"
+    elif not prober.targets:
+        yield "prober", "not started: nothing is checked"
     else:
         yield "prober", f"STOPPED {show_age(now - prober.since)} ago: verdicts are held as they were"
     if prober.restarts:
         yield "", f"restarted {_count(prober.restarts, 'time')}"
     for family, since in prober.frozen:
         yield "FROZEN", f"{family} for {show_age(now - since)}: most targets fell silent at once, so verdicts are held"
+
+
+def _backend_words(backend: BackendReport) -> str:
+    """How many connections by the pipe, how many by the remote backend, how many that have not asked anything."""
+    counts = (backend.pipe, "pipe"), (backend.remote, "remote"), (backend.silent, "silent")
+    found = ", ".join(f"{count} {label}" for count, label in counts if count)
+    total = backend.pipe + backend.remote + backend.silent
+    return f"{_count(total, 'connection')} ({found})" if found else "nobody is connected"
 
 
 def _pool_table(pools: Sequence[PoolReport], now: float) -> Iterator[str]:

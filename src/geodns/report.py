@@ -123,6 +123,16 @@ class DatabaseReport:
 
 
 @dataclass(frozen=True, slots=True)
+class BackendReport:
+    """The socket that PowerDNS attaches to, and who is connected there."""
+
+    path: str
+    pipe: int  # connections that speak the pipe's protocol: shims
+    remote: int  # those that speak the remote backend's
+    silent: int  # those that have not said anything yet
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The daemon at one moment."""
 
@@ -133,6 +143,7 @@ class Status:
     started: float
     ready: bool
     listen: tuple[str, ...]
+    backend: BackendReport | None  # None: PowerDNS cannot attach
     publishes: int  # snapshots published since the start
     config: ConfigReport
     databases: tuple[DatabaseReport, ...]

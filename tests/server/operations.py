@@ -14,6 +14,7 @@ from geodns.errors import ControlError
 from geodns.explanation import Explanation, Location
 from geodns.loading import LoadReport
 from geodns.report import (
+    BackendReport,
     ConfigReport,
     DatabaseReport,
     Forecast,
@@ -41,6 +42,7 @@ STATUS = Status(
     started=1.0,
     ready=True,
     listen=("127.0.0.1:53",),
+    backend=BackendReport("/run/geodns/backend.sock", 4, 1, 0),
     publishes=3,
     config=ConfigReport("geodns.yaml", "ab", 1.0, "1 zone", False, True, 1.0, ("a line",), ("server.listen",)),
     databases=(DatabaseReport("builtin", "City", 1.0),),

@@ -84,6 +84,7 @@ def status(
         started=NOW - 3600,
         ready=True,
         listen=("127.0.0.1:53",),
+        backend=None,
         publishes=7,
         config=ConfigReport("geodns.yaml", "abcd", NOW - 600, "1 zone", False, False, NOW - 60, (), ("server.listen",)),
         databases=(DatabaseReport("city.mmdb", "GeoLite2-City", NOW - 86400),),

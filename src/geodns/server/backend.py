@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -65,18 +65,22 @@ class BackendServer:
         """Connections that are open now."""
         return len(self._open)
 
+    def count_clients(self) -> Counter[int]:
+        """Connections that are open now, by the number of their protocol; `NEW` for those that have not said anything."""
+        return Counter(connection.protocol for connection in self._open)
+
     def describe(self) -> list[str]:
         """Version, what is served, and who is connected: a line each."""
         served, current = "nothing yet", publish.current
         if current is not None:
             zones, since = current.snapshot.zones, datetime.fromtimestamp(self._loaded(), UTC)
             served = f"since {since:%Y-%m-%dT%H:%M:%SZ}; zones: {len(zones.zones)}; names: {len(zones.names)}"
-        kinds = [connection.protocol for connection in self._open]
-        counts = ", ".join(f"{kinds.count(number)} {label}" for number, label in enumerate(metrics.BACKEND_PROTOCOLS))
+        clients = self.count_clients()
+        counts = ", ".join(f"{clients[number]} {label}" for number, label in enumerate(metrics.BACKEND_PROTOCOLS))
         return [
             f"version: {__version__}, process {os.getpid()}",
             f"serving: {served}",
-            f"connections: {len(kinds)} ({counts})",
+            f"connections: {clients.total()} ({counts})",
         ]
 
     async def start(self, listening: socket.socket) -> None:

@@ -29,6 +29,7 @@ UNSENT_LIMIT = 1 << 16  # octets of replies that may wait for a client; one more
 WAIT = 0.05  # seconds until a reply that has nothing to say yet is asked again
 SHOWN = 512  # octets of a line that stand in the log when we failed on it
 FIRST_OF_JSON = b"{"
+NEW = -1  # in place of a protocol's number: it has said nothing yet
 
 Session = PipeSession | RemoteSession
 
@@ -69,8 +70,8 @@ class Connection:
 
     @property
     def protocol(self) -> int:
-        """Its number in `metrics.BACKEND_PROTOCOLS`; -1 before it has said anything."""
-        return -1 if self._session is None else REMOTE if isinstance(self._session, RemoteSession) else PIPE
+        """Its number in `metrics.BACKEND_PROTOCOLS`; `NEW` before it has said anything."""
+        return NEW if self._session is None else REMOTE if isinstance(self._session, RemoteSession) else PIPE
 
     def hand_over(self, path: str) -> None:
         """Give this connection to whoever listens at *path*, and close our end; not while something of it is unfinished."""
