@@ -310,6 +310,20 @@ def test_commands_are_known_from_abi_5_on(shim: Shim, daemon: Daemon) -> None:
     assert shim.ask(b"CMD\tstatus") == FAIL
 
 
+def test_a_mistake_of_ours_is_an_answer_too() -> None:
+    """FAIL for a question; for a command text and END, for PowerDNS's tools wait until they read that."""
+    program = (
+        "import geodns.pipe_link as link\n"
+        "def ask(*given, **named): raise ZeroDivisionError('one by nothing')\n"
+        "link.Link.ask = ask\n"
+        "from geodns.entry import main; main(['pipe', '--socket', 'none'])"
+    )
+    lines = b"HELO\t5\n" + question("a.example") + b"\nCMD\tstatus\n" + question("b.example") + b"\n"
+    done = subprocess.run([sys.executable, "-c", program], input=lines, capture_output=True, check=True, timeout=PATIENCE)
+    assert done.stdout == OK + FAIL + b"the geodns daemon does not answer\nEND\n" + FAIL
+    assert done.stderr.count(b"ZeroDivisionError: one by nothing: this is a bug in geodns") == 3
+
+
 def test_a_daemon_that_goes_wrong_all_the_time_does_not_fill_the_log(shim: Shim, daemon: Daemon) -> None:
     shim.greet()
     daemon.answer = lambda line: (b"garbage\n",)

@@ -121,12 +121,12 @@ class Shim:
         if not self._abi:
             return FAIL
         command = kind == COMMAND and self._abi == COMMANDS
+        block: bytes | None = None
         try:
             block = self._link.ask(line + b"\n", free=command)
         except Exception as error:  # a mistake of ours must neither end us nor leave a question without an answer
             self._link.drop()
             say(f"{type(error).__name__}: {error}: this is a bug in geodns")
-            return FAIL
         return (AWAY if command else FAIL) if block is None else block
 
     def _greet(self, abi: bytes) -> bytes:

@@ -33,7 +33,7 @@ from tests.powerdns.behind import (
     put,
     wait_until,
 )
-from tests.powerdns.pdns import needs_pdns
+from tests.powerdns.pdns import UTIL, needs_pdns, run_tool
 from tests.powerdns.transports import WAYS, Way
 
 from geodns import __version__
@@ -145,6 +145,20 @@ def test_powerdns_starts_before_the_daemon(site: Behind) -> None:
         began = site.start()
         prove_well(fronts, began + RECOVERED)
         prove_harmless(fronts)
+
+
+def test_commands_of_its_tools_are_answered_also_while_the_daemon_is_away(site: Behind) -> None:
+    """At once: after a bare FAIL they would wait for more."""
+    with site.pdns(WAYS[PIPE[0]]) as pdns:
+        command = f"--config-dir={pdns.folder}", "backend-cmd", "pipe", "status"
+        assert f"version: {__version__}, process " in run_tool(UTIL, *command)
+        site.end(signal.SIGTERM)
+        try:
+            began = time.monotonic()
+            assert "the geodns daemon does not answer\n" in run_tool(UTIL, *command)
+            assert time.monotonic() - began < RECOVERED
+        finally:
+            site.start()
 
 
 @pytest.mark.parametrize("abi", [1, 2, 6])
