@@ -207,25 +207,30 @@ def cpu_seconds(server: Server) -> float:
     return ended.ru_utime + ended.ru_stime + sum(map(time.clock_gettime, clocks))
 
 
-def load(server: Server, workload: str, *more: str) -> dict[str, Any]:
+def asked(server: Server, workload: str) -> list[str]:
+    """What the generator is told for *workload*."""
     extra = WORKLOADS[workload]
     if server.name == FLOOR and "--expect" in extra:
-        extra = extra[: extra.index("--expect")]  # an echo has no codes
-    command = ["taskset", "-c", "1", build("loadgen"), "--port", str(server.port), "--pid", server.pids, *extra, *more]
+        return extra[: extra.index("--expect")]  # an echo has no codes
+    return extra
+
+
+def load(server: Server, *arguments: str) -> dict[str, Any]:
+    command = ["taskset", "-c", "1", build("loadgen"), "--port", str(server.port), "--pid", server.pids, *arguments]
     figure: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     return figure
 
 
-def measure(server: Server, workload: str, seconds: float, seed: int) -> dict[str, Any]:
+def measure(server: Server, arguments: Iterable[str], seconds: float, seed: int) -> dict[str, Any]:
     """What loadgen says, and under "foreign" the share of a CPU that anything but server and generator had."""
     start, idle, cpu = time.monotonic(), idle_seconds(), cpu_seconds(server)
-    figure = load(server, workload, "--seconds", str(seconds), "--seed", str(seed))
+    figure = load(server, *arguments, "--seconds", str(seconds), "--seed", str(seed))
     took, idle, cpu = time.monotonic() - start, idle_seconds() - idle, cpu_seconds(server) - cpu
     figure["foreign"] = round(max(0.0, 2 * took - idle - cpu) / took, 4)
     return figure
 
 
-def run_round(servers: list[Server], workload: str, seconds: float) -> Round | None:
+def run_round(servers: list[Server], workload: str, seconds: float, foreign: float = FOREIGN) -> Round | None:
     """None when something else disturbed it.
 
     All servers are asked the same, and no round asks what another has asked: a server that keeps replies would answer from
@@ -233,9 +238,9 @@ def run_round(servers: list[Server], workload: str, seconds: float) -> Round | N
     """
     figures, seed = {}, int.from_bytes(os.urandom(8), "big")
     for server in servers:
-        figure = measure(server, workload, seconds, seed)
+        figure = measure(server, asked(server, workload), seconds, seed)
         faults = ", ".join(f"{figure[f]} {f}" for f in FAULTS if figure[f])
-        disturbed = figure["foreign"] > FOREIGN
+        disturbed = figure["foreign"] > foreign
         print(
             f"{workload:16} {server.name:14} {figure['cpu_us_per_query']:7.3f} us, {figure['per_second']:6} q/s, "
             f"seed {seed:#018x}, foreign {figure['foreign']:.1%}{' DROPPED' if disturbed else ''}{' !! ' + faults if faults else ''}",
@@ -247,14 +252,14 @@ def run_round(servers: list[Server], workload: str, seconds: float) -> Round | N
     return Round(workload, figures)
 
 
-def run_rounds(servers: list[Server], rounds: int, seconds: float) -> tuple[list[Round], int]:
+def run_rounds(servers: list[Server], rounds: int, seconds: float, foreign: float) -> tuple[list[Round], int]:
     """The rounds that count and the number of those dropped."""
     done: list[Round] = []
     dropped, spare = 0, rounds * len(WORKLOADS)
     for n in range(rounds):
         first = n % len(servers)
         for workload in WORKLOADS:
-            while (result := run_round(servers[first:] + servers[:first], workload, seconds)) is None:
+            while (result := run_round(servers[first:] + servers[:first], workload, seconds, foreign)) is None:
                 dropped += 1
                 if not spare:
                     break
@@ -304,7 +309,9 @@ def machine(servers: list[Server]) -> dict[str, Any]:
     }
 
 
-def report(rounds: list[Round], dropped: int, servers: list[Server], about: dict[str, Any]) -> Iterable[str]:
+def report(
+    rounds: list[Round], dropped: int, servers: list[Server], about: dict[str, Any], foreign: float = FOREIGN
+) -> Iterable[str]:
     names = sorted((s.name for s in servers), key=(FLOOR, GDNSD, KNOT, POWERDNS, OURS).index)
     pairs = [(a, FLOOR) for a in names if a != FLOOR] + [
         (OURS, b) for b in names if OURS in names and b not in (FLOOR, OURS)
@@ -314,7 +321,7 @@ def report(rounds: list[Round], dropped: int, servers: list[Server], about: dict
     yield ", ".join(
         (about["date"], f"Linux {about['kernel']}", about["cpu"], *(f"{k} {v}" for k, v in about["versions"].items()))
     )
-    yield f"{len(rounds)} rounds over {len(WORKLOADS)} workloads; {dropped} more dropped because something else had more than {FOREIGN:.0%} of a CPU"
+    yield f"{len(rounds)} rounds over {len(WORKLOADS)} workloads; {dropped} more dropped because something else had more than {foreign:.0%} of a CPU"
     yield ""
     yield " ".join((" " * width, *(f"{w:>20}" for w in WORKLOADS)))
     for name in names:
@@ -340,10 +347,35 @@ def report(rounds: list[Round], dropped: int, servers: list[Server], about: dict
 def ready(server: Server) -> bool:
     """Does it answer within 30 s?"""
     for _ in range(150):
-        if load(server, "static", "--seconds", "0.1", "--grace", "0.1")["good"]:
+        if load(server, *asked(server, "static"), "--seconds", "0.1", "--grace", "0.1")["good"]:
             return True
     print(f"{server.name} does not answer as asked on port {server.port}: left out", file=sys.stderr)
     return False
+
+
+def start_peers(mmdb: str, only: Iterable[str] = ()) -> dict[Server, subprocess.Popen[bytes]]:
+    """The floor and every peer that is installed, of those whose name contains one of *only*, if any is given."""
+    work, started = CACHE / "work", {}
+    shutil.rmtree(work, ignore_errors=True)
+    wanted = [one.lower() for one in only]
+    for name, (port, command) in peers(work, mmdb).items():
+        if name == FLOOR or not wanted or any(one in name.lower() for one in wanted):
+            with open(CACHE / "peers.log", "ab") as log:
+                child = subprocess.Popen(["taskset", "-c", "0", *command], stdout=log, stderr=log)
+            started[Server(name, port, str(child.pid))] = child
+    return started
+
+
+def stop(children: Iterable[subprocess.Popen[bytes]]) -> None:
+    children = list(children)
+    for child in children:
+        child.send_signal(signal.SIGTERM)
+    for child in children:
+        try:
+            child.wait(10)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
 
 
 def main() -> int:
@@ -354,6 +386,12 @@ def main() -> int:
     options.add_argument("--seconds", type=float, default=1)
     options.add_argument("--database")
     options.add_argument(
+        "--foreign",
+        type=float,
+        default=FOREIGN,
+        help="drop a round during which anything else had more than that share of a CPU",
+    )
+    options.add_argument(
         "--only", action="append", default=[], help="measure only peers whose name contains this; repeatable"
     )
     options.add_argument("--bar", choices=BARS, help="exit 1, with a line for each, when workloads miss this bar")
@@ -363,33 +401,21 @@ def main() -> int:
     args = options.parse_args()
     if bool(args.ours) == args.peers_only or (args.bar and not args.ours):
         options.error("--ours PORT:PID [--bar ...] or --peers-only")
-    work = CACHE / "work"
-    shutil.rmtree(work, ignore_errors=True)
     servers: list[Server] = []
-    children: list[subprocess.Popen[bytes]] = []
+    children: dict[Server, subprocess.Popen[bytes]] = {}
     if args.ours:
         port, pids = args.ours.split(":", 1)
         if any(os.sched_getaffinity(int(pid)) != {0} for pid in pids.split(",")):
             options.error("pin geodns to CPU 0: taskset -c 0 ...")
         servers.append(Server(OURS, int(port), pids))
     try:
-        for name, (port, command) in peers(work, database(args.database)).items():
-            if name == FLOOR or not args.only or any(o.lower() in name.lower() for o in args.only):
-                with open(CACHE / "peers.log", "ab") as log:
-                    children.append(subprocess.Popen(["taskset", "-c", "0", *command], stdout=log, stderr=log))
-                servers.append(Server(name, port, str(children[-1].pid)))
-        servers = [server for server in servers if ready(server)]
-        rounds, dropped = run_rounds(servers, args.rounds, args.seconds)
+        children = start_peers(database(args.database), args.only)
+        servers = [server for server in (*servers, *children) if ready(server)]
+        rounds, dropped = run_rounds(servers, args.rounds, args.seconds, args.foreign)
     finally:
-        for child in children:
-            child.send_signal(signal.SIGTERM)
-        for child in children:
-            try:
-                child.wait(10)
-            except subprocess.TimeoutExpired:
-                child.kill()
+        stop(children.values())
     about = machine(servers)
-    print(*report(rounds, dropped, servers, about), sep="\n", file=sys.stderr if args.json else sys.stdout)
+    print(*report(rounds, dropped, servers, about, args.foreign), sep="\n", file=sys.stderr if args.json else sys.stdout)
     if args.json:
         print(json.dumps({**about, "seconds": args.seconds, "dropped": dropped, "rounds": [r._asdict() for r in rounds]}))
     failing = list(missed(rounds, servers, args.bar)) if args.bar else []
