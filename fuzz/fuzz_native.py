@@ -4,10 +4,10 @@
 
 Every 10,000 packets there is another random snapshot, each fourth of them compiled from a random configuration and world,
 with other settings, and every 2,500 packets other health. Two thousand packets are drawn for each, then asked again with
-another draw, another peer and, one in four, with an octet changed, cut off or added; one in four goes over TCP. A packet
-stands in memory of exactly its size, and so does the room for its reply, now and then too small, so that a build with
-sanitizers sees one octet too many (`make sanitize`; --sanitized insists on such a build). What breaks the invariant is named
-with its seed on standard output; the exit code is 1. Processes with seeds far apart share a long run.
+another draw, another peer, among others and, one in four, with an octet changed, cut off or added. Each stands in memory of
+exactly its size, and so does the room for its reply, now and then too small, so that a build with sanitizers sees one octet
+too many (`make sanitize`; --sanitized insists on such a build). What breaks the invariant is named with its seed on standard
+output; the exit code is 1. Processes with seeds far apart share a long run.
 """
 
 from __future__ import annotations
@@ -24,15 +24,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.differential.configs import draw_health, make_snapshot
 from tests.differential.draws import draw_pool, draw_snapshot
-from tests.differential.engines import ROOM, SETTINGS, Difference, Engines
+from tests.differential.engines import SETTINGS, Difference, Engines
 from tests.differential.packets import draw_packet, draw_peer
 
+from geodns.answer import TCP, UDP
 from geodns.native import trial
 from geodns.pick import mix
 from geodns.snapshot import Choices, Snapshot
 
 PACKETS_EACH, DRAWN = 10_000, 2000  # of one snapshot; those among them that are made from nothing
 FLIP, COMPILED = 2500, 4  # packets between changes of health; one snapshot in so many is compiled
+TOGETHER = (1, 2, 7, 16, 17, 33, 64)  # packets that come together
+TRANSPORTS = (UDP, UDP, UDP, TCP)
 REPORT = 60.0  # seconds between signs of life
 
 
@@ -59,21 +62,21 @@ def try_snapshot(seed: int, count: int) -> tuple[int, int]:
     chance = random.Random(seed)
     snapshot, draw_choices = find_snapshot(seed)
     engines = Engines(snapshot, chance.choice(SETTINGS))
-    packets = [draw_packet(engines.owners, chance) for _ in range(DRAWN)]
-    peers = [draw_peer(chance) for _ in range(256)]
-    count, cramped = min(count, PACKETS_EACH), 0
-    for i in range(count):
-        if i % FLIP == FLIP - 1:
+    drawn = [draw_packet(engines.owners, chance) for _ in range(DRAWN)]
+    known = [draw_peer(chance) for _ in range(256)]
+    count, done, flip, cramped = min(count, PACKETS_EACH), 0, FLIP, 0
+    while done < count:
+        if done > flip:
             engines.flip(draw_choices(chance))
-        packet, word = packets[i % DRAWN], chance.getrandbits(64)
-        packet = packet if i < DRAWN else change(packet, word)
-        peer, draw, transport = peers[word & 255], mix(word), word >> 62 == 0
-        if word >> 56 & 15:
-            engines.compare(packet, peer, draw, transport)
-        else:
-            cramped += engines.compare(packet, peer, draw, transport, chance.randrange(1300) if word & 256 else ROOM - 1)
-    if engines.declined == cramped:
-        engines.check_tallies()
+            flip += FLIP
+        size = min(chance.choice(TOGETHER), count - done)
+        words = [chance.getrandbits(64) for _ in range(size)]
+        packets = [change(drawn[(done + i) % DRAWN], word) for i, word in enumerate(words)]
+        peers = [known[word & 255] for word in words]
+        room = chance.randrange(1300) if chance.random() < 0.05 else None
+        declined = engines.compare_together(packets, peers, list(map(mix, words)), chance.choice(TRANSPORTS), room)
+        done, cramped = done + size, cramped + (declined if room is not None else 0)
+    engines.check_tallies()
     return count, engines.declined - cramped
 
 

@@ -73,6 +73,7 @@ class Engines:
         self.asked = self.declined = 0
         self._turns = [Turn(snapshot, transport, settings, 0.0, new_tally(pools)) for transport in (UDP, TCP)]
         self._rules = [Rules(settings, transport) for transport in (UDP, TCP)]
+        self._rooms = (max(512, settings.udp_size), ROOM)
         self._tallies = [array("Q", bytes(8 * (POOLS + pools))) for _ in (UDP, TCP)]
 
     def flip(self, choices: Choices) -> None:
@@ -81,27 +82,38 @@ class Engines:
         self._turns = [turn._replace(snapshot=self.snapshot) for turn in self._turns]
         self.root = self.root.with_choices(write_choices(choices, self.snapshot.zones))
 
-    def compare(self, packet: bytes, peer: bytes, draw: int, transport: int = UDP, room: int = ROOM) -> bool:
-        """Ask both; was it declined? Raises Difference unless the replies are the same, or the native engine declined."""
-        turn = self._turns[transport]
-        before = turn.tally[:] if room < ROOM else []
-        expected = answer(turn, packet, peer, draw)
-        result, reply = trial.attempt(self.root, self._rules[transport], packet, peer, draw, room, self._tallies[transport])
-        self.asked += 1
-        if result < 0:
-            self.declined += 1
-            if room < ROOM:
-                turn.tally[:] = before  # what was declined is counted by whoever answers it
-            return True
-        if reply != expected:
-            raise Difference(
-                f"{packet.hex()} from {peer.hex()}, draw {draw}, transport {transport}: "
-                f"{reply and reply.hex()}, expected {expected and expected.hex()}"
-            )
-        return False
+    def compare(self, packet: bytes, peer: bytes, draw: int, transport: int = UDP, room: int | None = None) -> bool:
+        """Ask both; was it declined? Raises Difference unless the replies are the same."""
+        return self.compare_together([packet], [peer], [draw], transport, room) > 0
+
+    def compare_together(
+        self, packets: list[bytes], peers: list[bytes], draws: list[int], transport: int = UDP, room: int | None = None
+    ) -> int:
+        """Ask both about packets that came together; how many the native engine declined. Raises Difference.
+
+        What is declined is neither counted by it, nor asked from the reference. *room* is that of each reply, else what a
+        thread has for it.
+        """
+        octets = self._rooms[transport] if room is None else room
+        found = trial.attempt_together(
+            self.root, self._rules[transport], packets, peers, draws, octets, self._tallies[transport]
+        )
+        turn, declined = self._turns[transport], 0
+        for packet, peer, draw, (result, reply) in zip(packets, peers, draws, found, strict=True):
+            if result < 0:
+                declined += 1
+                continue
+            expected = answer(turn, packet, peer, draw)
+            if reply != expected:
+                raise Difference(
+                    f"{packet.hex()} from {peer.hex()}, draw {draw}, transport {transport}: "
+                    f"{reply and reply.hex()}, expected {expected and expected.hex()}"
+                )
+        self.asked, self.declined = self.asked + len(packets), self.declined + declined
+        return declined
 
     def check_tallies(self) -> None:
-        """Both count the same; holds only while nothing was declined that the reference counted."""
+        """Both have counted the same. Raises Difference."""
         for turn, tally in zip(self._turns, self._tallies, strict=True):
             if turn.tally != tally.tolist():
                 slots = [i for i, (a, b) in enumerate(zip(turn.tally, tally, strict=True)) if a != b]

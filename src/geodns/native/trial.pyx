@@ -1,7 +1,7 @@
-"""`answer_packet` for tests, fuzzers and benchmarks: one packet in memory of exactly its size, or many against the clock.
+"""`answer_packet` for tests, fuzzers and benchmarks: packets in memory of exactly their size, some or many against the clock.
 
-Knows nothing of what is right. A read or a write past the end of either piece of memory is what sanitizers see; inside of a
-larger buffer they would not.
+Knows nothing of what is right. A read or a write past the end of a packet, of its peer or of the room for the reply is what
+sanitizers see; inside of a larger buffer they would not.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
@@ -27,46 +27,27 @@ def attempt(
     uint64_t[::1] tally not None,
 ):
     """(result of `answer_packet`, the reply or None); *tally* counts, and has a slot for whatever may be counted."""
-    cdef size_t length = len(query)
-    cdef uint8_t* packet = <uint8_t*>malloc(length)
-    cdef uint8_t* out = <uint8_t*>malloc(room)
-    cdef uint64_t word = draw
-    cdef const uint8_t* address = <const uint8_t*>PyBytes_AS_STRING(peer)
-    cdef uint32_t peer_size = len(peer)
-    cdef uint64_t* counts = &tally[0]
-    cdef ssize_t result
-    if packet == NULL or out == NULL:
-        free(packet)
-        free(out)
-        raise MemoryError
-    memcpy(packet, PyBytes_AS_STRING(query), length)
-    with nogil:
-        result = answer_packet(
-            &root.tables, &rules.settings, packet, length, address, peer_size, word, out, room, counts
-        )
-    reply = PyBytes_FromStringAndSize(<const char*>out, result) if result > 0 else None
-    free(packet)
-    free(out)
-    return result, reply
+    return attempt_together(root, rules, [query], [peer], [draw], room, tally)[0]
 
 
 cdef Packet* lay_out(list queries, list peers, list draws, size_t room) except NULL:
-    """Packets with memory of exactly their size, and of *room* octets for each reply. Raises MemoryError."""
+    """Packets and peers in memory of exactly their size, and of *room* octets for each reply. Raises MemoryError."""
     cdef uint32_t i, count = len(queries)
     cdef Packet* packets = <Packet*>calloc(count + 1, sizeof(Packet))
     cdef uint8_t* query
+    cdef uint8_t* address
     if packets == NULL:
         raise MemoryError
     for i in range(count):
         octets, peer = <bytes?>queries[i], <bytes?>peers[i]
-        query = <uint8_t*>malloc(len(octets))
-        packets[i].query, packets[i].out = query, <uint8_t*>malloc(room)
-        if query == NULL or packets[i].out == NULL:
+        query, address = <uint8_t*>malloc(len(octets)), <uint8_t*>malloc(len(peer))
+        packets[i].query, packets[i].peer, packets[i].out = query, address, <uint8_t*>malloc(room)
+        if query == NULL or address == NULL or packets[i].out == NULL:
             give_back(packets, i + 1)
             raise MemoryError
         memcpy(query, PyBytes_AS_STRING(octets), len(octets))
-        packets[i].length, packets[i].peer_size = len(octets), len(peer)
-        packets[i].peer, packets[i].draw = <const uint8_t*>PyBytes_AS_STRING(peer), draws[i]
+        memcpy(address, PyBytes_AS_STRING(peer), len(peer))
+        packets[i].length, packets[i].peer_size, packets[i].draw = len(octets), len(peer), draws[i]
     return packets
 
 
@@ -75,6 +56,7 @@ cdef void give_back(Packet* packets, uint32_t count) noexcept:
     cdef uint32_t i
     for i in range(count):
         free(<void*>packets[i].query)
+        free(<void*>packets[i].peer)
         free(packets[i].out)
     free(packets)
 
