@@ -164,6 +164,7 @@ async def send(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
             octets = memoryview(reply.octets)
             for start in range(0, len(octets), CHUNK):
                 await response.write(octets[start : start + CHUNK])
+                await asyncio.sleep(0)  # a client that reads as fast as we write does not make us wait, nor may queries
         await response.write_eof()
     except ConnectionError:
         pass
