@@ -310,6 +310,7 @@ def main() -> int:
     measure, rounds = SECTIONS[options.section]
     options.rounds = options.rounds or rounds
     found, missed = measure(options)
+    found |= {"seconds": options.seconds, "foreign": options.foreign}
     kept = json.loads(options.out.read_text()) if options.out.exists() else {}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps({**kept, options.section: found}, indent=1) + "\n")
