@@ -6,7 +6,7 @@ logs: what is to be logged it returns as events, which pools changed it tells wh
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -36,7 +36,7 @@ from .events import (
 from .facts import MemberFacts, report_probe
 from .guard import Freeze, Guard, Thaw
 from .overrides import Override, Standing, parse_target
-from .shelf import Shelf
+from .shelf import Shelf, list_saved
 from .state import Health, MemberKey, Outcome, Saved, State, Verdict, note, observe, take_back
 from .targets import EMPTY, Plan, Target
 
@@ -407,7 +407,7 @@ class Roster:
     def saved_states(self) -> Iterator[Saved]:
         """All that a restart should know, in no order, as it is at this call: it may be taken in another thread."""
         targets = (*self._targets.values(), *self._leaving.values())
-        return _list_saved(targets, self._states.copy(), tuple(self._shelf.all()))
+        return list_saved(targets, self._states.copy(), tuple(self._shelf.all()))
 
     def member_facts(self, member: MemberKey) -> MemberFacts:
         """What was seen of *member*, what is forced on it, what counts."""
@@ -446,10 +446,3 @@ def _hide(home: Conditions, member: MemberKey) -> str:
     drain, force = home.forced(member)
     hiding = [f"{tell_override(one)} is in force" for one in (force, drain) if one is not None]
     return ", ".join(hiding)
-
-
-def _list_saved(targets: Iterable[Target], states: Mapping[str, State], shelved: Iterable[Saved]) -> Iterator[Saved]:
-    yield from (one for one in shelved if one.key not in states)
-    for target in targets:
-        if (state := states[target.key]).probed is not None:
-            yield Saved(target.key, target.subject, state)

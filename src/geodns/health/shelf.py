@@ -5,7 +5,7 @@ Knows how a state is found again, and for how long it is worth it. Knows nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 from .state import Saved, State, Verdict
 from .targets import Target
@@ -55,3 +55,11 @@ class Shelf:
 
 def _age(state: State, wall: float) -> float:
     return wall - (state.probed or 0.0)
+
+
+def list_saved(targets: Iterable[Target], states: Mapping[str, State], shelved: Iterable[Saved]) -> Iterator[Saved]:
+    """What is worth saving: *states* of *targets* that have a result, and of those *shelved* who is in none of *states*."""
+    yield from (one for one in shelved if one.key not in states)
+    for target in targets:
+        if (state := states[target.key]).probed is not None:
+            yield Saved(target.key, target.subject, state)
