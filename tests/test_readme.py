@@ -125,6 +125,12 @@ def test_the_configuration_that_readme_shows_is_whole(tmp_path: Path) -> None:
     assert [complaint for complaint in built.complaints if "days old" not in complaint.text] == []
 
 
+def test_the_settings_of_powerdns_that_readme_shows_are_those_of_the_file() -> None:
+    (shown,) = re.findall(r"```ini\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    lines = (ROOT / "deploy/powerdns/pipe-shim.conf").read_text().splitlines()
+    assert shown.splitlines() == [line for line in lines if line and not line.startswith("#")]
+
+
 @pytest.mark.parametrize(
     "page", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", *PAGES[1:], "docs/reference/command-line.md"]
 )
