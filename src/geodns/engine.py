@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from functools import cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
 from .native import find_stale
@@ -56,9 +57,9 @@ def find() -> Found:
     """Look for the extensions, once: were they built, for this Python, from these sources and for these blocks?"""
     try:
         from .native import answer, tables, udp  # noqa: PLC0415  (whoever asks for a version alone needs none of it)
-    except ModuleNotFoundError:  # no compiler where it was installed: that is no fault
-        return Found(None, "")
     except ImportError as error:
+        if find_spec(f"{__package__}.native.answer") is None:  # no compiler where it was installed: that is no fault
+            return Found(None, "")
         return Found(None, str(error))
     stale = find_stale(answer, tables, udp)
     if stale:
