@@ -202,7 +202,7 @@ class Daemon:
         if self._sockets.backend is not None and not self._sockets.predecessor:
             await parts.backend.start(self._sockets.backend)  # PowerDNS is told FAIL until there is something to serve
         doors = self._spawn(self._open_doors(token))
-        if not (await parts.loader.start(strict=self._strict)).ok:
+        if not (await parts.loader.start(strict=self._strict, beside=self._sockets.predecessor)).ok:
             return 1
         await doors
         if self._sockets.predecessor:

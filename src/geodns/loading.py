@@ -61,6 +61,7 @@ class Loader:
         self._path, self._server, self._state, self._images, self._flips = path, server, state, images, flips
         self._one_at_a_time = asyncio.Lock()
         self.answering = False  # queries are answered meanwhile, so slices leave them time
+        self._beside = False  # by a predecessor
         self.served: Handover | None = None  # what is served; its blocks are not kept
         self.loaded = 0.0  # when that was published, seconds since 1970
         self.last: LoadReport | None = None  # of the last load that was to be served
@@ -70,8 +71,12 @@ class Loader:
         )  # told what a load read, and when
         self.renew: Callable[[], Awaitable[None]] = _nothing  # what a reload reads anew beside the configuration
 
-    async def start(self, *, strict: bool) -> LoadReport:
-        """The first load; where the files are broken, and not *strict*, what was kept of the last good ones."""
+    async def start(self, *, strict: bool, beside: bool = False) -> LoadReport:
+        """The first load; where the files are broken, and not *strict*, what was kept of the last good ones.
+
+        *beside*: a predecessor answers meanwhile, and comes first. Otherwise nobody does, and it had better be over soon.
+        """
+        self._beside = beside
         kept = None if strict or self._state is None else find_last_good(self._state)
         report = await self.load("nothing is served" if kept is None else "trying the last good configuration")
         if report.ok or kept is None:
@@ -127,7 +132,8 @@ class Loader:
 
     async def _compile(self, *, compare: bool, last_good: bool) -> Handover | Refusal:
         old = self.served.old if compare and self.served is not None else None
-        return await compile_in_child(self._path, self._state, self._images, old=old, last_good=last_good)
+        nice = self._beside or self.served is not None
+        return await compile_in_child(self._path, self._state, self._images, old=old, last_good=last_good, nice=nice)
 
     async def _take_over(self, outcome: Handover, began: float) -> Handover | Refusal:
         """Publish *outcome*. It is compiled once more where its image is gone when we come to read it: another command may

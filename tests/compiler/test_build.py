@@ -10,6 +10,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.world import write_world
@@ -324,6 +325,42 @@ def test_child_that_takes_too_long_is_stopped(config: Path) -> None:
     refused = compile_now(config, limit=0.5)
     assert refused == Refusal(("compiling took more than 0.5 s and was stopped",), 1)
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(("nice", "more"), [(True, 10), (False, 0)])
+def test_child_is_as_nice_as_it_is_told(config: Path, nice: bool, more: int) -> None:
+    os.mkfifo(config.parent / "slow.mmdb")
+    config.write_text(CONFIG.replace("world.mmdb", "slow.mmdb"))
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+
+    async def find_niceness() -> int:
+        compiling = asyncio.create_task(compile_in_child(config, None, None, nice=nice))
+        writer = await open_for_reader(config.parent / "slow.mmdb", compiling)
+        try:
+            (child,) = find_children("geodns.compiler")
+            return os.getpriority(os.PRIO_PROCESS, child) - own
+        finally:
+            compiling.cancel()
+            await asyncio.wait([compiling])
+            os.close(writer)
+
+    assert asyncio.run(find_niceness()) == min(more, 19 - own)
+
+
+async def open_for_reader(path: Path, reading: asyncio.Task[Any]) -> int:
+    """Open *path*, a FIFO, as soon as somebody reads it."""
+    while not reading.done():
+        try:
+            return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            await asyncio.sleep(0.02)
+    raise AssertionError(reading.result())
+
+
+def find_children(word: str) -> list[int]:
+    """Our children with *word* on their command line."""
+    children = [child for task in Path("/proc/self/task").iterdir() for child in (task / "children").read_text().split()]
+    return [int(child) for child in children if word.encode() in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 def test_child_that_is_killed_is_a_refusal(config: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from ..errors import GeodnsError
 from .handover import Handover, Old, Refusal, pack, refuse, unpack_old
 from .serials import read_serials
 
-NICENESS = 10  # queries come first
+NICENESS = 10  # on a machine that is busy with six other programs it means a thirtieth of a core
 
 
 def main() -> int:
@@ -27,11 +27,13 @@ def main() -> int:
     parser.add_argument("--state", type=Path)
     parser.add_argument("--images", type=Path)
     parser.add_argument("--old", type=int, default=0, help="so many octets on stdin: compare with that")
+    parser.add_argument("--nice", action="store_true", help="queries are answered meanwhile, and come first")
     parser.add_argument("--last-good", action="store_true", help="compile what was kept in the state")
     options = parser.parse_args()
     old = _read_old(options.old) if options.old else None
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    os.nice(NICENESS)
+    if options.nice:
+        os.nice(NICENESS)
     out = os.dup(1)
     os.dup2(2, 1)  # nothing that prints may spoil the hand-over
     octets = pack(_compile(options, old))

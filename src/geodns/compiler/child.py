@@ -27,12 +27,13 @@ async def compile_in_child(
     *,
     old: Old | None = None,
     last_good: bool = False,
+    nice: bool = False,
     limit: float = COMPILE_LIMIT,
 ) -> Handover | Refusal:
     """Compile the configuration at *path* in a process of its own; whatever goes wrong is a `Refusal`, never a hang.
 
     With *old* it is compared with what is served; with *last_good* the copies kept in *state* are compiled in place of the
-    files. Cancelling ends the process too.
+    files. With *nice* it leaves the processor to whoever answers queries. Cancelling ends the process too.
     """
     sent = pack_old(old) if old else b""
     command = [sys.executable, "-P", "-m", "geodns.compiler", str(path)]
@@ -40,6 +41,7 @@ async def compile_in_child(
     command += [f"--images={images}"] if images else []
     command += [f"--old={len(sent)}"] if sent else []
     command += ["--last-good"] if last_good else []
+    command += ["--nice"] if nice else []
     try:
         process = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True
