@@ -23,11 +23,18 @@ RUNTIMES = $(shell $(CC) -print-file-name=libasan.so 2> /dev/null) $(shell $(CC)
 SANITIZING = env LD_PRELOAD="$(RUNTIMES)" PYTHONPATH=$(SANITIZED) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	$(BIN)/python
 
+# Many tests start daemons, which start children: without their bytecode at hand each would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
+PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+# What the second run of the tests leaves out, because it cannot come out otherwise: `config`, `health` and `wire` import no engine
+# (tests/test_layers.py holds that), and `native`, `differential` and `test_wheel.py` name the engine that they mean.
+ENGINELESS := config health wire native differential test_wheel.py
+
 .PHONY: help run test lint format types tests system-tools fuzz fuzz-native sanitize bench clean
 
 help:
 	@echo 'make run      install, start $(CONFIG) on 127.0.0.1:5300, print what to try'
-	@echo 'make test     install, then every check: lint, types, tests'
+	@echo 'make test     install, then every check: lint, types, sanitizers, all tests with either engine'
 	@echo 'make format   let ruff rewrite what it can'
 	@echo 'make fuzz     PACKETS=$(PACKETS) SEED=$(SEED): random packets against the answer function, lines against the protocols of PowerDNS'
 	@echo 'make fuzz-native, make sanitize: the same against both engines; sanitize builds the native one to tell of its faults'
@@ -72,7 +79,9 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 tests: $(VENV)/.installed-dev system-tools
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+	$(PYTEST)
+	@echo 'All of it once more by the reference (GEODNS_PURE=1), but for what knows no engine: $(ENGINELESS)'
+	GEODNS_PURE=1 $(PYTEST) $(foreach folder,$(ENGINELESS),--ignore=tests/$(folder))
 
 # `dig` makes the README's test a test of dig itself; without it the same questions are asked by a library. `promtool` proves the
 # alert rules; it is taken out of its package, since installing that would start a Prometheus. PowerDNS, which the tests of its
