@@ -103,6 +103,16 @@ def test_what_operations_return_comes_back(tmp_path: Path) -> None:
     assert through(Location, place) == place
 
 
+def test_what_an_older_daemon_does_not_know_has_its_default() -> None:
+    """An upgrade begins with the new program and the old daemon: it must be possible to ask and to drain that one."""
+    told = json.loads(to_json(POOL))
+    (member, *_), (wanted, *_) = told["members"], POOL.members
+    for probe in member["probes"]:
+        del probe["expires"]
+    probes = tuple(replace(one, expires=None) for one in wanted.probes)
+    assert read_facts(PoolReport, told).members[0] == replace(wanted, probes=probes)
+
+
 def test_fields_of_a_newer_daemon_are_left_out() -> None:
     told = json.loads(to_json(OVERRIDE)) | {"mood": "fine"}
     assert read_facts(OverrideReport, told) == OVERRIDE

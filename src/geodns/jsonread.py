@@ -6,7 +6,7 @@ Knows dataclasses by their annotations, and the plain types inside them. Knows n
 from __future__ import annotations
 
 import types
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from fractions import Fraction
 from functools import cache
@@ -27,6 +27,7 @@ PLAIN: dict[type, tuple[type, ...]] = {  # our type to JSON's
 def read_facts(kind: type[T], value: object) -> T:
     """The *kind* that *value*, parsed JSON, stands for; whatever *kind* has no field for is left out.
 
+    A field with a default may be missing: an older daemon does not know it, and must be operated until it is replaced.
     Raises GeodnsError where something is missing or of another type: two versions of geodns that do not fit.
     """
     try:
@@ -64,10 +65,11 @@ def _read_dataclass(kind: Any, value: Any) -> Any:
     if not isinstance(value, dict):
         raise TypeError(f"{value!r:.80} is no object")
     hints = _hints(kind)
-    missing = [name for name in hints if name not in value]
+    optional = {field.name for field in fields(kind) if field.default is not MISSING}
+    missing = [name for name in hints if name not in value and name not in optional]
     if missing:
         raise ValueError(f"{kind.__name__} without {', '.join(missing)}")
-    return kind(**{name: _read(hint, value[name]) for name, hint in hints.items()})
+    return kind(**{name: _read(hint, value[name]) for name, hint in hints.items() if name in value})
 
 
 @cache
