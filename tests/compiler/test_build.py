@@ -25,6 +25,7 @@ from geodns.compiler.serials import find_serials, read_serials, write_serials
 from geodns.config.model import Server
 from geodns.errors import ConfigError, DatabaseError, GeodnsError, StartError
 from geodns.health.state import Condition, Verdict
+from geodns.image import LAYOUT
 from geodns.metrics import new_tally
 
 NOW = datetime(2026, 6, 30, tzinfo=UTC).timestamp()
@@ -159,7 +160,7 @@ def test_whatever_decides_an_order_compiles_again(config: Path, folder: Path, ch
     assert not build(config, folder, now=NOW).found
 
 
-@pytest.mark.parametrize("damage", ["cut", "altered", "empty", "swapped"])
+@pytest.mark.parametrize("damage", ["cut", "altered", "empty", "swapped", "another layout"])
 def test_damaged_image_is_compiled_again_with_a_warning(config: Path, folder: Path, damage: str) -> None:
     first = build(config, folder, now=NOW)
     assert first.image is not None
@@ -169,6 +170,9 @@ def test_damaged_image_is_compiled_again_with_a_warning(config: Path, folder: Pa
         config.write_text(CONFIG.replace("52.37", "12.37"))
         octets = bytearray(build(config, None, now=NOW).maps)
         config.write_text(CONFIG)
+    if damage == "another layout":  # of a later version of ours: all that the digest covers is as it should be
+        octets[-1] ^= 1
+        octets[10:12] = (LAYOUT + 1).to_bytes(2, sys.byteorder)
     first.image.unlink()
     first.image.write_bytes(b"" if damage == "empty" else octets[:-100] if damage == "cut" else octets)
     again = build(config, folder, now=NOW)
