@@ -220,6 +220,7 @@ def judge(figures: dict[str, Any], checked: dict[str, Any], served: dict[str, An
     slowest, behind = figures["latency_us"]["max"] / 1e3, figures["behind_us"] / 1e3
     print(f"slowest answer {slowest:.1f} ms, generator behind by at most {behind:.1f} ms")
     print(f"{checked['asked']} checked in full, {checked['seen']} under each health, {len(checked['wrong'])} wrong")
+    span = f"{min(resident):.1f} to {max(resident):.1f}"
     print(f"resident {before:.1f} MB in the second quarter, {after:.1f} in the last, {span} in all")
     found = [f"{count} {name}" for name, count in faults.items() if count]
     found += checked["wrong"][:5]
