@@ -8,10 +8,15 @@ from __future__ import annotations
 import os
 import random
 from array import array
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rdatatype
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,6 +39,11 @@ SCENARIOS = [
     one for path in sorted((Path(__file__).parents[1] / "scenarios").glob("*.yaml")) for one in read_scenarios(path)
 ]
 PACKETS = 400  # a world
+KINDS = (
+    "silence", "truncated", "1 records", "2 records", "many records",
+    "negative, NOERROR", "negative, NXDOMAIN", "chain to negative, NOERROR", "chain to negative, NXDOMAIN",
+    "referral, NOERROR", "chain to referral, NOERROR", "BADVERS", "FORMERR", "SERVFAIL", "NOTIMP", "REFUSED",
+)  # fmt: skip
 
 
 def draw_transport(chance: random.Random) -> int:
@@ -87,6 +97,41 @@ def test_always_the_same_alone_and_among_others(seed: int) -> None:
         expected = [trial.attempt(engines.root, rules, *one, ROOM, alone) for one in zip(packets, peers, draws, strict=True)]
         assert trial.attempt_together(engines.root, rules, packets, peers, draws, ROOM, among) == expected
         assert among == alone
+
+
+def name_kind(reply: bytes | None) -> str:
+    """What kind of reply that is; a library that is not ours reads it."""
+    if reply is None:
+        return "silence"
+    if reply[3] & 15 == dns.rcode.NOTIMP:
+        return "NOTIMP"  # that library reads the question of an UPDATE as something else
+    message = dns.message.from_wire(reply)
+    if message.rcode() == dns.rcode.NOERROR and message.flags & dns.flags.TC:
+        return "truncated"
+    end = "referral" if any(rrset.rdtype == dns.rdatatype.NS for rrset in message.authority) else "negative"
+    if message.authority:
+        end = f"{end}, {dns.rcode.to_text(message.rcode())}"
+        return f"chain to {end}" if message.answer else end
+    if message.rcode() != dns.rcode.NOERROR or not message.answer:
+        return dns.rcode.to_text(message.rcode())
+    count = sum(map(len, message.answer))
+    return f"{count if count < 3 else 'many'} records"
+
+
+def test_no_kind_of_reply_is_missing_among_those_compared() -> None:
+    """Random worlds and packets prove nothing about what they never meet."""
+    seen: Counter[str] = Counter()
+    for seed in range(40):
+        chance = random.Random(seed)
+        engines = Engines(draw_snapshot(seed))
+        tally = array("Q", bytes(8 * (POOLS + len(engines.snapshot.zones.pools))))
+        for _ in range(200):
+            packet, peer = draw_packet(engines.owners, chance), draw_peer(chance)
+            _, reply = trial.attempt(
+                engines.root, Rules(SETTINGS[0], UDP), packet, peer, chance.getrandbits(64), ROOM, tally
+            )
+            seen[name_kind(reply)] += 1
+    assert {kind for kind in KINDS if seen[kind] < 5} == set()
 
 
 @pytest.fixture(scope="module")
