@@ -337,6 +337,14 @@ def test_an_override_that_matches_nothing_any_more_is_kept_and_says_so_once() ->
     assert len(roster.adopt(other, SETTINGS, at(4))) == 1
 
 
+def test_the_end_of_a_certificate_is_told_of_whoever_showed_it() -> None:
+    roster = served()
+    roster.observe([say(key_of(TWO, AMS), UP)._replace(expires=2e9)], at(1))
+    roster.observe([say(key_of(TWO, AMS), DOWN)], at(2))
+    assert [probe.expires for probe in roster.member_facts(AMS).probes] == [2e9]
+    assert [probe.expires for probe in roster.member_facts(NYC).probes] == [None]
+
+
 def test_what_matches_is_what_is_served() -> None:
     roster = served()
     assert roster.matched("www/*") == [AMS, NYC]
