@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
 PACKETS ?= 200000
-FILES ?= 1000
+FILES ?= 300
 SEED ?= 1
 CONFIG ?= config/quickstart.yaml
 
