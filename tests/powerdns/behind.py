@@ -112,6 +112,10 @@ class Behind(Site):
         self.daemon.wait_for("answering on")
         return time.monotonic()
 
+    def is_alive(self) -> bool:
+        """Does the daemon run?"""
+        return self.daemon is not None and self.daemon.process.poll() is None
+
     def send(self, number: int) -> None:
         """Send the daemon a signal."""
         assert self.daemon is not None
@@ -139,14 +143,19 @@ class Behind(Site):
             yield pdns
 
     @contextmanager
-    def fronts(self, *names: str) -> Iterator[dict[str, Front]]:
-        """A pdns_server for each of these ways, all on the one socket, each with clients."""
+    def fronts(self, *names: str, patience: int = 10) -> Iterator[dict[str, Front]]:
+        """A pdns_server for each of these ways, all on the one socket, each with clients.
+
+        *patience* is their pipe-timeout in seconds; long where nothing hangs, so that a busy machine is no fault.
+        """
         with ExitStack() as stack:
             found = {}
             for name in names:
                 way = WAYS[name.partition("/")[0]]
-                refresh = {"zone-cache-refresh-interval": "1"} if way.lists_zones else {}  # so that faults meet one
-                pdns = stack.enter_context(self.pdns(way, refresh))
+                settings = {"zone-cache-refresh-interval": "1"} if way.lists_zones else {}  # so that faults meet one
+                if way.abi:
+                    settings["pipe-timeout"] = str(1000 * patience)
+                pdns = stack.enter_context(self.pdns(way, settings))
                 found[name] = Front(pdns, stack.enter_context(Clients(pdns.port)))
             yield found
 

@@ -49,9 +49,17 @@ HARMLESS = {"right", "SERVFAIL"}
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Behind]:
+def running() -> Iterator[Behind]:
     with behind() as site:
         yield site
+
+
+@pytest.fixture
+def site(running: Behind) -> Behind:
+    """One whose daemon runs, whatever the test before has left."""
+    if not running.is_alive():
+        running.start()
+    return running
 
 
 def prove_well(fronts: dict[str, Front], since: float) -> None:
@@ -93,8 +101,10 @@ def test_the_daemon_is_replaced_under_load(site: Behind) -> None:
 
 
 def test_the_daemon_hangs(site: Behind) -> None:
-    with site.fronts(*PIPE, *REMOTE) as fronts:
+    """Shims are sooner out of patience than PowerDNS, which does not kill them: they are the same ones afterwards."""
+    with site.fronts(*PIPE, *REMOTE, patience=2) as fronts:
         prove_well(fronts, 0.0)
+        shims = [list_children(front.pdns.pid) for front in fronts.values()]
         site.send(signal.SIGSTOP)
         try:
             for front in fronts.values():
@@ -104,6 +114,7 @@ def test_the_daemon_hangs(site: Behind) -> None:
         began = time.monotonic()
         prove_well(fronts, began + RECOVERED)
         prove_harmless(fronts, HARMLESS | {"lost"})
+        assert [list_children(front.pdns.pid) for front in fronts.values()] == shims
 
 
 @pytest.mark.parametrize("way", PIPE)
@@ -148,15 +159,13 @@ def test_powerdns_starts_before_the_daemon(site: Behind) -> None:
 
 
 def test_commands_of_its_tools_are_answered_also_while_the_daemon_is_away(site: Behind) -> None:
-    """At once: after a bare FAIL they would wait for more."""
+    """In words: a bare FAIL they would take for a part of the text, and wait for the rest of it until they give up."""
     with site.pdns(WAYS[PIPE[0]]) as pdns:
         command = f"--config-dir={pdns.folder}", "backend-cmd", "pipe", "status"
         assert f"version: {__version__}, process " in run_tool(UTIL, *command)
         site.end(signal.SIGTERM)
         try:
-            began = time.monotonic()
             assert "the geodns daemon does not answer\n" in run_tool(UTIL, *command)
-            assert time.monotonic() - began < RECOVERED
         finally:
             site.start()
 
