@@ -248,7 +248,7 @@ class Round(NamedTuple):
 
 def measure_rates(path: Path, folder: Path, threads: int, rounds: int, seconds: float) -> list[Round]:
     """The trivial coprocess, the same behind a bare relay, the shim, and the remote backend, round by round."""
-    served = folder / "trivial.sock"
+    served = folder / f"trivial-{threads}.sock"
     launches = {
         "trivial": f"{PIPE}{sys.executable} {COPROCESS}",
         "relay": f"{PIPE}{sys.executable} {COPROCESS} relay {served}",
