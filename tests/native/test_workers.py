@@ -14,6 +14,7 @@ from tests.test_daemon import PATIENCE, Site, running
 pytest.importorskip("geodns.native.udp", reason="no compiler, so no native engine")
 
 QUERIES = 60  # of one flow: that one of two threads has fewer than ten of them is as likely as 3e-8
+ROUNDS = 10  # on a busy machine a thread finds the next query before it could sleep: then more are needed
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux tells what each thread did")
 
 
@@ -60,7 +61,11 @@ def test_two_threads_at_each_address_share_what_one_client_asks(
         for addresses in asked:
             before = count_waits(daemon.process.pid)
             assert len(before) == 2 * len(listen)
-            for address in addresses:
-                ask_often(address, site.port)
-            after = count_waits(daemon.process.pid)
-            assert sum(after[thread] >= waits + 10 for thread, waits in before.items()) == 2, (before, after)
+            for _ in range(ROUNDS):
+                for address in addresses:
+                    ask_often(address, site.port)
+                after = count_waits(daemon.process.pid)
+                woken = sum(after[thread] >= waits + 10 for thread, waits in before.items())
+                if woken == 2:
+                    break
+            assert woken == 2, (before, after)
