@@ -51,6 +51,11 @@ def test_always_every_pool_is_in_the_block(seed: int) -> None:
     assert HEADER.unpack_from(block)[5] == snapshot.zones.shape
 
 
+def find_pools(least: int) -> Snapshot:
+    """The first snapshot that has so many pools."""
+    return next(found for found in map(draw_snapshot, range(99)) if len(found.choices.pools) >= least)
+
+
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> list[Pool]:
     """Pools that are laid out, as it happens."""
@@ -68,7 +73,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[Pool]:
 def test_always_a_flip_lays_out_only_what_changed(written: list[Pool]) -> None:
     """And the block is what a writer without memory gives."""
     chance, writer = random.Random(1), ChoicesWriter()
-    snapshot = next(found for found in map(draw_snapshot, range(99)) if len(found.choices.pools) > 5)
+    snapshot = find_pools(6)
     pools = list(snapshot.choices.pools)
     writer.write(snapshot.choices, snapshot.zones)
     for _ in range(20):
@@ -88,26 +93,26 @@ def resize(snapshot: Snapshot, count: int) -> tuple[Choices, Any]:
 
 
 def test_a_reload_may_bring_more_pools_or_fewer() -> None:
-    snapshot, writer = draw_snapshot(2), ChoicesWriter()
+    snapshot, writer = find_pools(1), ChoicesWriter()
     for count in (3, 500, 0, 1, 250):
         choices, zones = resize(snapshot, count)
         assert read_pools(writer.write(choices, zones)) == choices.pools
 
 
 def test_new_pools_are_written_in_slices() -> None:
-    choices, zones = resize(draw_snapshot(2), 1000)
+    choices, zones = resize(find_pools(1), 1000)
     assert sum(1 for _ in ChoicesWriter().write_in_slices(choices, zones)) == 10
 
 
 def test_what_was_begun_and_given_up_is_forgotten() -> None:
-    writer, snapshot = ChoicesWriter(), draw_snapshot(2)
+    writer, snapshot = ChoicesWriter(), find_pools(1)
     choices, zones = resize(snapshot, 300)
     next(writer.write_in_slices(choices, zones))
     assert writer.write(choices, zones) == write_choices(choices, zones)
 
 
 def test_choices_of_other_zones_are_refused() -> None:
-    snapshot = draw_snapshot(2)
+    snapshot = find_pools(1)
     with pytest.raises(ImageError, match="different pools"):
         write_choices(replace(snapshot.choices, shape=b"x" * 16), snapshot.zones)
     with pytest.raises(ImageError, match="different pools"):
