@@ -20,7 +20,7 @@ BUILT_FROM := $(wildcard pyproject.toml setup.py src/geodns/native/*.pyx src/geo
 NATIVE := $(wildcard setup.py src/geodns/native/*.pyx src/geodns/native/*.pxd src/geodns/native/__init__.py)
 SANITIZED := build/sanitized
 RUNTIMES = $(shell $(CC) -print-file-name=libasan.so 2> /dev/null) $(shell $(CC) -print-file-name=libubsan.so 2> /dev/null)
-SANITIZING = env LD_PRELOAD="$(RUNTIMES)" PYTHONPATH=$(SANITIZED) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+SANITIZING = env LD_PRELOAD="$(RUNTIMES)" PYTHONPATH=$(CURDIR)/$(SANITIZED) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	$(BIN)/python
 
 # Many tests start daemons, which start children: without their bytecode at hand each would compile all modules again.
