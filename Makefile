@@ -129,7 +129,7 @@ sanitize: $(VENV)/.installed-dev
 		&& ln -s $(filter-out %/native,$(wildcard $(CURDIR)/src/geodns/*)) $(SANITIZED)/geodns/ \
 		&& ln -s $(wildcard $(CURDIR)/src/geodns/native/*.p*) $(SANITIZED)/geodns/native/ \
 		&& $(SANITIZING) fuzz/fuzz_native.py --sanitized --packets $(PACKETS) --seed $(SEED) \
-		&& $(SANITIZING) fuzz/fuzz_mmdb.py --files $(FILES) --seed $(SEED) \
+		&& PYTHONMALLOC=malloc $(SANITIZING) fuzz/fuzz_mmdb.py --files $(FILES) --seed $(SEED) \
 		&& $(SANITIZING) -m pytest -q -p no:cacheprovider -n $(WORKERS) --dist loadfile tests/native tests/differential; \
 	fi
 

@@ -6,8 +6,8 @@ Each file is a small database of random networks and records, or a small one of 
 pieces are changed, moved, cut off or put in; one in sixteen stays sound. It is compiled as a database of places, as another
 one below a sound one, or as the one of AS numbers, natively and by the reference; most often without the sample look-ups,
 which in a large file would hardly meet the fault. What the native loops are given stands in memory of exactly its size, so
-that a build with sanitizers sees one octet too many (`make sanitize`). What breaks the invariant is named with its seed on
-standard output; the exit code is 1.
+that a build with sanitizers sees one octet too many (`make sanitize`; with PYTHONMALLOC=malloc, since it sees nothing in
+Python's own arenas). What breaks the invariant is named with its seed on standard output; the exit code is 1.
 """
 
 from __future__ import annotations
