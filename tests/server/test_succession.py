@@ -361,6 +361,30 @@ def test_one_hand_over_at_a_time_and_none_after(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_who_only_looks_is_in_nobodys_way(tmp_path: Path) -> None:
+    """A start asks for the list first, on a connection that a busy daemon may hear the end of later than of its greeting."""
+
+    async def greet() -> Channel:
+        channel = Channel(connect(tmp_path / "control"))
+        await channel.send(GREETING.decode().strip())
+        assert (await channel.read_line()).startswith(b"OFFER ")
+        return channel
+
+    async def run() -> None:
+        async with offered(tmp_path / "control", []) as (offer, taken):
+            silent, late = await greet(), await greet()
+            inheritance = await take_over(tmp_path / "control")
+            silent.close()
+            await late.send("TAKE")
+            assert await late.read_line() == b"REFUSED another hand-over is under way"
+            late.close()
+            await inheritance.confirm()
+            assert offer.handed
+            assert taken == ["quiesce", "finish"]
+
+    asyncio.run(run())
+
+
 def test_a_successor_that_gave_up_makes_room_for_the_next(tmp_path: Path) -> None:
     async def run() -> None:
         async with offered(tmp_path / "control", []) as (offer, taken):

@@ -6,7 +6,7 @@ the old process ends. Over one connection to the control socket:
     new: GEODNS-SUCCESSION 1        ready to answer, but for the sockets
     old: OFFER {...}                which sockets there are; or REFUSED and why
     new: TAKE                       (who only wanted to know closes the connection here)
-    old: SOCKETS n                  reads no more; n descriptors come with the line, as often as it takes
+    old: SOCKETS n                  reads no more; n descriptors come with the line, as often as it takes; or REFUSED and why
     new: SERVING                    reads
     old: BYE                        has saved all it knows, writes nothing more; or RESUMED: it reads again, the new was late
 
@@ -119,15 +119,29 @@ class Offer:
         greeting = await channel.read_line(self._patience)
         if greeting != GREETING.strip():
             raise ChannelError(f"who connected does not speak this version: {greeting[:40]!r}")
+        await self._turn_away(channel)
+        sockets = self._sockets()
+        labels = [[one.label.kind, one.label.address, one.label.port, one.label.number] for one in sockets]
+        offered = {"pid": os.getpid(), "sockets": labels, "lock": self.lock is not None}
+        await channel.send(f"OFFER {json.dumps(offered)}")
+        answer = await channel.read_line(self._patience, at_end=b"")
+        if not answer:
+            return  # it only wanted to know, and was in nobody's way
+        if answer != b"TAKE":
+            raise ChannelError(f"expected TAKE, got {answer[:40]!r}")
+        await self._turn_away(channel)  # somebody else may have taken it meanwhile
+        self._negotiation = asyncio.current_task()
+        try:
+            await self._hand_over(channel, sockets)
+        finally:
+            self._negotiation = None
+
+    async def _turn_away(self, channel: Channel) -> None:
+        """Return only if this successor may have what we have. Raises ChannelError."""
         refusal = self._refuse(channel)
         if refusal:
             await channel.send(f"REFUSED {refusal}")
             raise ChannelError(f"refused: {refusal}")
-        self._negotiation = asyncio.current_task()
-        try:
-            await self._negotiate(channel)
-        finally:
-            self._negotiation = None
 
     def _refuse(self, channel: Channel) -> str:
         """Why this successor gets nothing; empty when it may."""
@@ -140,16 +154,7 @@ class Offer:
             return "another hand-over is under way"
         return ""
 
-    async def _negotiate(self, channel: Channel) -> None:
-        sockets = self._sockets()
-        labels = [[one.label.kind, one.label.address, one.label.port, one.label.number] for one in sockets]
-        offered = {"pid": os.getpid(), "sockets": labels, "lock": self.lock is not None}
-        await channel.send(f"OFFER {json.dumps(offered)}")
-        answer = await channel.read_line(self._patience, at_end=b"")
-        if not answer:
-            return  # it only wanted to know
-        if answer != b"TAKE":
-            raise ChannelError(f"expected TAKE, got {answer[:40]!r}")
+    async def _hand_over(self, channel: Channel, sockets: Sequence[Labelled]) -> None:
         try:
             await self._quiesce()
             descriptors = [one.socket.fileno() for one in sockets] + ([] if self.lock is None else [self.lock])
@@ -281,6 +286,8 @@ async def take_over(control: Path) -> Inheritance:
         line = b""
         while not line or len(channel.descriptors) < len(labels) + has_lock:
             line = await channel.read_line()
+            if line.startswith(b"REFUSED "):
+                raise ChannelError(line.decode(errors="replace"))
             if not line.startswith(b"SOCKETS "):
                 raise ChannelError(f"expected SOCKETS, got {line[:40]!r}")
         sockets = _verify_all(labels, channel.descriptors)
