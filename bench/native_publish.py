@@ -8,7 +8,8 @@ publishes new choices all the time, in turn with ten and with seven members of e
 --rate queries a second in open loop: without it half of what the process was measured to answer, at most 50,000. Beside it a
 client asks for all members: they must be the ten or the seven of the datacenter that the reference names for its subnet,
 and of one TTL. Resident size is read every second; the medians of the second and the last quarter of the time are compared.
-The exit code is 1 where an answer was wrong, a query was lost or dropped, or memory grew by more than a megabyte.
+The exit code is 1 where an answer was wrong, a query was lost or dropped, publishes were too few, or memory grew by more
+than a megabyte.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -112,6 +114,7 @@ def serve(pipe: Connection, config: Path, publishes: int) -> None:
         subnet = f"{chance.randrange(1, 223)}.{chance.randrange(256)}.{chance.randrange(256)}.0"
         replies = [turn.reference(make_query(subnet, 1), b"\x7f\0\0\1", 0, new_tally(100)) for turn in turns]
         expected[subnet] = [read_addresses(reply) for reply in replies if reply]
+    blocks = [(turn.snapshot.choices, write_choices(turn.snapshot.choices, snapshot.zones)) for turn in turns]
     publish.publish(snapshot, native=root)
     (bound,) = bind_all([("127.0.0.1", 0)], 1)
     reader = NativeReader(bound, answer, scene.settings)
@@ -128,8 +131,8 @@ def serve(pipe: Connection, config: Path, publishes: int) -> None:
         while not pipe.poll():
             due = int((time.monotonic() - began) * publishes)
             for number in range(done, min(due, done + BURST)):
-                now = scene.under(states[number % 2])
-                publish.publish(now.snapshot, native=now.root)
+                choices, block = blocks[number % 2]
+                publish.publish(replace(snapshot, choices=choices), native=root.with_choices(bytes(bytearray(block))))
                 for _ in publish.sweep():
                     pass
                 done = number + 1
@@ -206,10 +209,12 @@ def measure(pipe: Connection, options: argparse.Namespace) -> list[str]:
     checked = ours.recv()
     pipe.send("end")
     checker.join()
-    return judge(figures, checked, one, resident)
+    return judge(figures, checked, one, resident, options.publishes)
 
 
-def judge(figures: dict[str, Any], checked: dict[str, Any], served: dict[str, Any], resident: list[float]) -> list[str]:
+def judge(
+    figures: dict[str, Any], checked: dict[str, Any], served: dict[str, Any], resident: list[float], publishes: int
+) -> list[str]:
     quarter = max(1, len(resident) // 4)
     before, after = statistics.median(resident[quarter : 2 * quarter] or resident), statistics.median(resident[-quarter:])
     faults = {name: figures[name] for name in ("wrong", "bad", "unexpected", "lost")}
@@ -226,6 +231,8 @@ def judge(figures: dict[str, Any], checked: dict[str, Any], served: dict[str, An
     found += checked["wrong"][:5]
     if served["dropped"]:
         found.append(f"{served['dropped']} dropped")
+    if served["publishes"] < 0.99 * publishes * served["seconds"]:
+        found.append(f"{publishes} publishes a second were asked for")
     if min(checked["seen"]) == 0:
         found.append("one of the two states was never seen")
     if after - before > GROWTH:

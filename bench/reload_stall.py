@@ -8,8 +8,9 @@ file. `load/loadgen` asks in open loop, --rate queries a second: without it half
 at most 50,000. Meanwhile the daemon reloads, every second time with other coordinates, so that another map must be read too
 (both images are kept: a load that compiles a map is told apart, as the first two). Told are the latencies with and without a
 reload under way, how many queries got no answer, what the kernel dropped for the daemon's sockets, and by how much the
-generator itself was late at worst: that much of a latency may be its own. Without --engine it is the one that `geodns serve`
-would take.
+generator itself was late at worst: that much of a latency may be its own. The daemon and its children have CPU 0 for
+themselves, generator and members CPU 1: a generator that never sleeps is no neighbour that a daemon would have. Without
+--engine it is the one that `geodns serve` would take.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ SITES = {
 MEMBERS = 10
 MOST = 50_000  # queries a second
 REST = 5  # seconds measured without a reload
+CPUS = os.sched_getaffinity(0)
 FIGURES = ("sent", "lost", "wrong", "bad", "per_second", "cpu_us_per_query", "behind_us", "latency_us")
 
 
@@ -114,7 +116,7 @@ class Daemon:
     """The daemon, its log as it comes, and its metrics."""
 
     def __init__(self, folder: Path, port: int) -> None:
-        command = [sys.executable, "-m", "geodns", "serve", "-c", str(folder / "geodns.yaml")]
+        command = [*pin(0), sys.executable, "-m", "geodns", "serve", "-c", str(folder / "geodns.yaml")]
         self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         self._port, self.pid, self.flips = port, self._process.pid, 0
 
@@ -147,8 +149,13 @@ class Daemon:
         self._process.communicate()
 
 
+def pin(cpu: int) -> list[str]:
+    """What goes before a command that is to run on *cpu* alone; nothing where there are too few to tell apart."""
+    return ["taskset", "-c", str(cpu)] if {0, 1} <= CPUS else []
+
+
 def start_load(daemon: Daemon, options: argparse.Namespace, seconds: float, *more: str) -> subprocess.Popen[str]:
-    command = [build("loadgen"), "--port", str(options.port), "--pid", str(daemon.pid), "--name", "www.example.com"]
+    command = [*pin(1), build("loadgen"), "--port", str(options.port), "--pid", str(daemon.pid), "--name", "www.example.com"]
     command += ["--ecs", "--seconds", str(seconds), "--patience", "1000", "--grace", "2", *more]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
@@ -181,6 +188,7 @@ def main() -> None:
         folder = Path(name)
         write_zone(folder, options.names)
         write_config(folder, options, 0.0)
+        os.sched_setaffinity(0, CPUS & {1} or CPUS)
         members = Members(options.port + 2)
         members.start()
         daemon = Daemon(folder, options.port)

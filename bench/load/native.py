@@ -278,6 +278,8 @@ def measure_latency(options: argparse.Namespace) -> tuple[dict[str, Any], list[s
             )
         finally:
             compare.stop(started.values())
+    if not rounds:
+        sys.exit("every round was disturbed")
     found: dict[str, Any] = {"rounds": len(rounds), "about": compare.machine(servers), "cases": {}}
     for one in servers:
         figures = [figure[one.name] for figure in rounds]

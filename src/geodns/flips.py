@@ -29,7 +29,7 @@ from .health.state import Outcome
 from .health.store import load_overrides, load_states, save_overrides, save_states
 from .health.targets import Plan
 from .roots import Roots
-from .slices import in_slices
+from .slices import Slices
 from .snapshot import Choices, Pool, PoolPlan, Snapshot
 from .wire.rdata import RDATA_AT
 
@@ -53,6 +53,7 @@ class Flips:
     def __init__(self, state: Path | None, roster: Roster, native: Native | None = None) -> None:
         self.roster, self.roots = roster, Roots(native)
         self.prober = Prober(self.hear, self._stop_seeing, self._see_again)
+        self.slices = Slices()  # how long work of the main thread is done, a load's too
         self.publishes = 0  # since the start
         self.told: Callable[[Snapshot], None] = lambda snapshot: None  # of each snapshot, in the turn that it is published
         self._state, self._keeps, self._stopped = state, False, False
@@ -125,14 +126,7 @@ class Flips:
 
     async def expect(self, plan: Plan, settings: HealthSettings) -> None:
         """Probe what *plan* needs beside what is served; wait for first results, `startup_wait` at most."""
-        slices = self.roster.expect_in_slices(plan, settings, moment())
-        while True:
-            try:
-                next(slices)
-            except StopIteration as end:
-                targets, missing = end.value
-                break
-            await asyncio.sleep(0)
+        targets, missing = await self.slices.run(self.roster.expect_in_slices(plan, settings, moment()))
         self._awaited = set(missing)
         self.prober.watch(targets, missing)
         if targets:
@@ -212,7 +206,7 @@ class Flips:
     async def _tell_in_slices(self, work: Generator[None, None, list[Event]]) -> None:
         """`_tell`, of work that may be about all members. Also who is cancelled meanwhile has begun what counts."""
         try:
-            self._tell(await in_slices(work))
+            self._tell(await self.slices.run(work, whole=True))
         finally:
             self._tell(())  # what it touched
 
@@ -258,7 +252,7 @@ class Flips:
         if not changed:
             return
         choices = Choices(tuple(pools), snapshot.choices.shape)
-        root = await in_slices(self.roots.flip(current.native, choices, snapshot.zones))
+        root = await self.slices.run(self.roots.flip(current.native, choices, snapshot.zones))
         self.publish(replace(snapshot, choices=choices), root)
         told = sum(is_told(before, after) for before, after in changed)
         _log.log(logging.INFO if told else logging.DEBUG, "published: health of %d pool%s", told, "s"[: told != 1])

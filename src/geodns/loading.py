@@ -15,7 +15,6 @@ from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 from . import publish
 from .compiler.child import compile_in_child
@@ -35,11 +34,9 @@ from .snapshot import Choices, Maps, Snapshot, Zones
 from .threads import in_thread
 
 POOLS_AT_ONCE = 100  # pools rebuilt between two looks at the sockets
-SHARE = 2  # times as long as a slice have queries after it: half of what we can answer may be asked, and queues go down
 UNCHANGED = "the running configuration is unchanged"
 WARNING = ": warning: "  # in the text of a complaint; the level of the log line says it
 
-T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
@@ -60,7 +57,6 @@ class Loader:
     def __init__(self, path: Path, server: Server, state: Path | None, images: Path | None, flips: Flips) -> None:
         self._path, self._server, self._state, self._images, self._flips = path, server, state, images, flips
         self._one_at_a_time = asyncio.Lock()
-        self.answering = False  # queries are answered meanwhile, so slices leave them time
         self._beside = False  # by a predecessor
         self.served: Handover | None = None  # what is served; its blocks are not kept
         self.loaded = 0.0  # when that was published, seconds since 1970
@@ -70,6 +66,15 @@ class Loader:
             None
         )  # told what a load read, and when
         self.renew: Callable[[], Awaitable[None]] = _nothing  # what a reload reads anew beside the configuration
+
+    @property
+    def answering(self) -> bool:
+        """Are queries answered? Set once they are: from then on long work leaves them time."""
+        return self._flips.slices.answering
+
+    @answering.setter
+    def answering(self, answering: bool) -> None:
+        self._flips.slices.answering = answering
 
     async def start(self, *, strict: bool, beside: bool = False) -> LoadReport:
         """The first load; where the files are broken, and not *strict*, what was kept of the last good ones.
@@ -110,7 +115,7 @@ class Loader:
             else:
                 report = self._loaded(outcome, time.monotonic() - began, dry_run=dry_run)
                 if not dry_run:
-                    await self._in_slices(publish.sweep())
+                    await self._flips.slices.run(publish.sweep())
                     await self._remember(outcome)
             if not dry_run:
                 self.last, self.last_at = report, time.time()
@@ -154,15 +159,15 @@ class Loader:
     async def _publish(self, maps: Maps, outcome: Handover) -> None:
         """Rebuild names, probe who is new, rebuild choices, publish."""
         with _collector_off():
-            zones = await self._in_slices(read_zones(outcome.zones, "zones block"))
+            zones = await self._flips.slices.run(read_zones(outcome.zones, "zones block"))
         names = await self._flips.roots.open(maps, outcome.zones)
         try:
             await self._flips.expect(outcome.plan, outcome.config.health)
             async with self._flips.replacing():
                 with _collector_off():
                     health = self._flips.roster.expected_health()
-                    choices = await self._in_slices(build_in_slices(zones, health))
-                    root = await self._in_slices(self._flips.roots.finish(names, choices, zones))
+                    choices = await self._flips.slices.run(build_in_slices(zones, health))
+                    root = await self._flips.slices.run(self._flips.roots.finish(names, choices, zones))
                     self._flips.publish(Snapshot(maps, zones, choices), root)
                 self._flips.adopt(outcome.plan, outcome.config.health, zones.pools)
         except BaseException:
@@ -185,17 +190,6 @@ class Loader:
             await loop.run_in_executor(None, keep_last_good, self._state, outcome.staged)
         except OSError as error:
             _log.error("%s: what is served cannot be kept as the last good configuration: %s", self._state, error.strerror)
-
-    async def _in_slices(self, work: Generator[None, None, T]) -> T:
-        """Run *work* to its end. Between slices queries have `SHARE` times as long as the slice took, once there are any."""
-        while True:
-            began = time.monotonic()
-            try:
-                next(work)
-            except StopIteration as end:
-                result: T = end.value
-                return result
-            await asyncio.sleep(SHARE * (time.monotonic() - began) if self.answering else 0)
 
     def _find_waiting(self, config: Config) -> tuple[str, ...]:
         """Everything under `server` takes a restart: which keys differ from what runs."""

@@ -65,6 +65,7 @@ class Parts:
         self.bound: tuple[Bound, ...] = ()
         self.started = time.time()
         flips.told = self.control.published
+        flips.slices.waiting = self.count_waiting
         self.loader.watched = self._follow
 
     def open_adapters(self, bound: Sequence[Bound]) -> None:
@@ -81,6 +82,10 @@ class Parts:
         if len(bound.group) != (wanted := count_workers(self.server)):
             _log.warning("%s: %d threads, as the predecessor had; a restart makes it %d", bound, len(bound.group), wanted)
         return [NativeReader(bound, self._sampled(), self.settings, self.query_log)]
+
+    def count_waiting(self) -> int:
+        """Octets of queries that wait for the main thread; those that wait for threads of their own do not."""
+        return sum(reader.waiting for reader in self.udp if isinstance(reader, UdpReader))
 
     def _sampled(self) -> Callable[..., bytes | None]:
         return answer if self.query_log is None else self.query_log.around(answer)

@@ -342,6 +342,8 @@ def test_child_is_as_nice_as_it_is_told(config: Path, nice: bool, more: int) -> 
         writer = await open_for_reader(config.parent / "slow.mmdb", compiling)
         try:
             (child,) = find_children("geodns.compiler")
+            assert os.getsid(child) == os.getsid(0), "niceness counts for nothing between sessions"
+            assert os.getpgid(child) == child, "^C must not end it before us"
             return os.getpriority(os.PRIO_PROCESS, child) - own
         finally:
             compiling.cancel()

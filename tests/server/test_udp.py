@@ -189,6 +189,19 @@ def test_queries_that_the_kernel_threw_away_are_known(bound: Bound, asking: sock
     assert reader.dropped is None
 
 
+def test_queries_that_wait_are_known(bound: Bound, asking: socket.socket) -> None:
+    reader = reading(bound, echo)
+    assert reader.waiting == 0
+    for _ in range(100):
+        asking.send(QUERY)
+    assert 100 * 200 < reader.waiting < 100 * 2000
+    while reader.serve_batch():
+        pass
+    assert reader.waiting == 0
+    bound.udp.close()
+    assert reader.waiting == 0
+
+
 def failing(turn: Turn, query: bytes, peer: bytes, draw: int) -> bytes:
     if query == b"fine":
         return query

@@ -43,8 +43,10 @@ async def compile_in_child(
     command += ["--last-good"] if last_good else []
     command += ["--nice"] if nice else []
     try:
+        # A group of its own, so that ^C ends us alone; but no session: niceness counts for nothing between sessions where
+        # the kernel groups tasks by them (sched(7), autogroup).
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True
+            *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, process_group=0
         )
     except OSError as error:
         return Refusal((f"cannot start the compiler, {sys.executable}: {error.strerror}",), 1)

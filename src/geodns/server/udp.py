@@ -26,7 +26,7 @@ LAST_BATCHES = 1000  # at the end, what waits in the kernel is answered; its buf
 V4_INFO = struct.Struct("=i4s4s")  # in_pktinfo: interface, local address, destination in the header
 V6_INFO = struct.Struct("=16sI")  # in6_pktinfo: destination, interface
 SO_MEMINFO = 55  # asm-generic/socket.h; Python has no name for it
-MEMORY_INFO = struct.Struct("=9I")  # SK_MEMINFO_*; the last is the number of packets dropped
+MEMORY_INFO = struct.Struct("=9I")  # SK_MEMINFO_*: first what waits to be read, last how many packets were dropped
 INFO_SPACE = socket.CMSG_SPACE(max(V4_INFO.size, V6_INFO.size))
 
 Answer = Callable[[Turn, bytes, bytes, int], bytes | None]
@@ -89,6 +89,11 @@ class UdpReader:
         None where it cannot be known: a closed socket, a kernel before Linux 4.12.
         """
         return read_drops(self._socket)
+
+    @property
+    def waiting(self) -> int:
+        """Octets of queries that wait in the kernel, as it counts them: some 770 for each; 0 where that cannot be known."""
+        return read_waiting(self._socket)
 
     def _turn(self) -> Turn:
         current = publish.current
@@ -172,6 +177,14 @@ def read_drops(bound: socket.socket) -> int | None:
         return int(MEMORY_INFO.unpack(bound.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, MEMORY_INFO.size))[-1])
     except OSError:
         return None
+
+
+def read_waiting(bound: socket.socket) -> int:
+    """Octets that wait in *bound*, with what the kernel keeps beside them; 0 where it cannot be known."""
+    try:
+        return int(MEMORY_INFO.unpack(bound.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, MEMORY_INFO.size))[0])
+    except OSError:
+        return 0
 
 
 def _count_receive(turn: Turn, error: OSError) -> None:
