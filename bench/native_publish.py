@@ -126,7 +126,8 @@ def serve(pipe: Connection, config: Path, publishes: int) -> None:
         pipe.send({"port": bound.port, "pid": os.getpid(), "expected": expected})
         while not pipe.poll():
             await asyncio.sleep(0.01)
-        began, done, told, kept = time.monotonic(), 0, 1, 0
+        began, done, kept = time.monotonic(), 0, 0
+        resident: list[float] = []  # each second; told at the end, since nobody reads the pipe before
         pipe.recv()
         while not pipe.poll():
             due = int((time.monotonic() - began) * publishes)
@@ -137,12 +138,12 @@ def serve(pipe: Connection, config: Path, publishes: int) -> None:
                     pass
                 done = number + 1
             kept = max(kept, reader._workers.kept)
-            if time.monotonic() - began >= told:
-                told += 1
-                pipe.send({"publishes": done, "resident": read_resident(), "kept": kept})
+            if time.monotonic() - began > len(resident) + 1:
+                resident.append(read_resident())
             await asyncio.sleep(0.0005)
         pipe.recv()
-        pipe.send({"publishes": done, "seconds": time.monotonic() - began, "kept": kept, "dropped": reader.dropped})
+        took = time.monotonic() - began
+        pipe.send({"publishes": done, "seconds": took, "kept": kept, "dropped": reader.dropped, "resident": resident})
         pipe.recv()
         reader.stop()
 
@@ -203,18 +204,15 @@ def measure(pipe: Connection, options: argparse.Namespace) -> list[str]:
     figures = end_load(load)
     ours.send("stop")
     pipe.send("stop")
-    resident = []
-    while "seconds" not in (one := pipe.recv()):
-        resident.append(one["resident"])
+    said = pipe.recv()
     checked = ours.recv()
     pipe.send("end")
     checker.join()
-    return judge(figures, checked, one, resident, options.publishes)
+    return judge(figures, checked, said, options.publishes)
 
 
-def judge(
-    figures: dict[str, Any], checked: dict[str, Any], served: dict[str, Any], resident: list[float], publishes: int
-) -> list[str]:
+def judge(figures: dict[str, Any], checked: dict[str, Any], served: dict[str, Any], publishes: int) -> list[str]:
+    resident = served["resident"]
     quarter = max(1, len(resident) // 4)
     before, after = statistics.median(resident[quarter : 2 * quarter] or resident), statistics.median(resident[-quarter:])
     faults = {name: figures[name] for name in ("wrong", "bad", "unexpected", "lost")}
