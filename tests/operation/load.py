@@ -25,7 +25,7 @@ class Load:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
             one.connect(("127.0.0.1", port))
             one.settimeout(0.1)
-        self._stopped = threading.Event()
+        self._stopped, self._all_sent = threading.Event(), threading.Event()
         self._threads = [threading.Thread(target=self._send)]
         self._threads += [threading.Thread(target=self._receive, args=(number,)) for number in range(SOCKETS)]
 
@@ -36,7 +36,9 @@ class Load:
 
     def __exit__(self, *error: object) -> None:
         self._stopped.set()
-        for thread in self._threads:
+        self._threads[0].join()  # the sender may be in the middle of a few more
+        self._all_sent.set()
+        for thread in self._threads[1:]:
             thread.join()
         for one in self._sockets:
             one.close()
@@ -58,8 +60,8 @@ class Load:
 
     def _receive(self, which: int) -> None:
         end = float("inf")
-        while time.monotonic() < end and not (self._stopped.is_set() and not self._waiting):
-            if self._stopped.is_set() and end == float("inf"):
+        while time.monotonic() < end and not (self._all_sent.is_set() and not self._waiting):
+            if self._all_sent.is_set() and end == float("inf"):
                 end = time.monotonic() + PATIENCE / 4
             try:
                 reply = self._sockets[which].recv(512)

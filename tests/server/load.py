@@ -35,7 +35,7 @@ class Load:
         self.sent, self.answers = 0, Counter[bytes]()
         self.twice: list[int] = []
         self._waiting: set[int] = set()
-        self._stopped = threading.Event()
+        self._stopped, self._all_sent = threading.Event(), threading.Event()
         self._sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(SENDERS)]
         for one in self._sockets:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
@@ -67,7 +67,7 @@ class Load:
 
     def _receive(self) -> None:
         quiet = 0.0
-        while (self._waiting and quiet < PATIENCE) or not self._stopped.is_set():
+        while (self._waiting and quiet < PATIENCE) or not self._all_sent.is_set():
             ready, _, _ = select.select(self._sockets, [], [], 0.1)
             quiet = 0.0 if ready else quiet + 0.1
             for one in ready:
@@ -79,10 +79,10 @@ class Load:
                     self.twice.append(number)
 
     def _stop(self) -> None:
-        self._stopped.set()
-        for thread in self._threads:
+        for event, thread in zip((self._stopped, self._all_sent), self._threads, strict=True):
+            event.set()
             if thread.ident is not None:
-                thread.join()
+                thread.join()  # the sender first: it may be in the middle of a few more
 
     def __enter__(self) -> Load:
         return self
