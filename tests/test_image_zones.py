@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from geodns.errors import ImageError
 from geodns.image import HEADER
 from geodns.image_zones import read_zones, write_zones
+from geodns.slices import at_once
 from geodns.snapshot import (
     ADDRESSES,
     ALL,
@@ -53,13 +54,7 @@ def soa(ttl: int) -> bytes:
 
 def read(block: bytes) -> Zones:
     """The zones, all slices at once."""
-    slices = read_zones(block, "test")
-    while True:
-        try:
-            next(slices)
-        except StopIteration as end:
-            found: Zones = end.value
-            return found
+    return at_once(read_zones(block, "test"))
 
 
 NO_SERVICES: tuple[tuple[Service, ...], tuple[PoolPlan, ...]] = ((), ())

@@ -32,12 +32,12 @@ RULE: dict[str, tuple[str, ...] | None] = {
     "snapshot": (),
     "ranges": ("snapshot",),
     "pick": ("snapshot",),
-    "image": ("snapshot", "ranges"),
+    "image": ("snapshot", "ranges", "slices"),
     "config": ("geo.iso",),  # codes are checked against the ISO lists, which are tables
     "geo": ("config.model", "loops"),
     "health": ("config.model", "config.scalars", "ask", "report", "slices"),
     "ask": ("config.model",),
-    "compiler": ("config", "geo", "health.state", "health.targets", "threads", "loops", *BLOCKS),
+    "compiler": ("config", "geo", "health.state", "health.targets", "threads", "loops", "slices", *BLOCKS),
     "loops": ("native",),  # two of its modules, which import nothing of ours
     "lookup": BLOCKS,
     "answer": ("lookup", *BLOCKS),
@@ -55,6 +55,7 @@ RULE: dict[str, tuple[str, ...] | None] = {
     "jsonread": (),
     "threads": (),
     "slices": (),
+    "pacing": ("slices",),
     "flips": None,
     "loading": None,
     "parts": None,

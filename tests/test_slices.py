@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from geodns.slices import FEW, MOST, SLICE, Slices, at_once
+from geodns.pacing import FEW, MOST, SLICE, Slices
+from geodns.slices import at_once
 
 
 def in_slices(work: Generator[None, None, Any], *, whole: bool = False) -> Coroutine[None, None, Any]:

@@ -28,8 +28,8 @@ from .health.roster import Roster
 from .health.state import Outcome
 from .health.store import load_overrides, load_states, save_overrides, save_states
 from .health.targets import Plan
+from .pacing import Slices
 from .roots import Roots
-from .slices import Slices
 from .snapshot import Choices, Pool, PoolPlan, Snapshot
 from .wire.rdata import RDATA_AT
 

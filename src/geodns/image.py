@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from .errors import ImageError
+from .slices import at_once
 
 MAGIC = b"geodns\x01\n"
 LAYOUT = 1  # raised whenever a section changes its meaning
@@ -79,13 +80,7 @@ def open_block(octets: bytes, kind: Kind, name: str) -> Block:
 
     Raises ImageError for anything that is not a whole, unaltered block of this kind and layout.
     """
-    slices = open_in_slices(octets, kind, name)
-    while True:
-        try:
-            next(slices)
-        except StopIteration as end:
-            block: Block = end.value
-            return block
+    return at_once(open_in_slices(octets, kind, name))
 
 
 def open_in_slices(octets: bytes, kind: Kind, name: str) -> Generator[None, None, Block]:

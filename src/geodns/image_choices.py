@@ -15,6 +15,7 @@ from collections.abc import Generator
 
 from .errors import ImageError
 from .image import ALIGNMENT, CHOICES_SECTIONS, ENTRY, HEADER, LAYOUT, MAGIC, Kind
+from .slices import at_once
 from .snapshot import Choice, Choices, Pool, Zones
 
 POOL_NOW = struct.Struct("=IIII")  # rank, TTL, number of slots, 0
@@ -35,13 +36,7 @@ class ChoicesWriter:
 
     def write(self, choices: Choices, zones: Zones) -> bytes:
         """The block of *choices*. Raises ImageError where they were built on other zones."""
-        slices = self.write_in_slices(choices, zones)
-        while True:
-            try:
-                next(slices)
-            except StopIteration as end:
-                block: bytes = end.value
-                return block
+        return at_once(self.write_in_slices(choices, zones))
 
     def write_in_slices(self, choices: Choices, zones: Zones) -> Generator[None, None, bytes]:
         """Like `write`, for the main thread where all pools are new."""

@@ -10,6 +10,7 @@ from geodns.compiler.naming import name_parts
 from geodns.compiler.zones import build_zones
 from geodns.config.load import read_config
 from geodns.image_zones import read_zones
+from geodns.slices import at_once
 from geodns.snapshot import Node, Zones
 from geodns.wire.name import parse_name_text
 from geodns.wire.rdata import rdata_of
@@ -47,13 +48,7 @@ def compile_right(text: str, files: Mapping[str, str] | None = None, last_serial
 
 def read_block(block: bytes) -> Zones:
     """A zones block, read in one go."""
-    slices = read_zones(block, "test")
-    while True:
-        try:
-            next(slices)
-        except StopIteration as end:
-            zones: Zones = end.value
-            return zones
+    return at_once(read_zones(block, "test"))
 
 
 def node_of(zones: Zones, name: str) -> Node:

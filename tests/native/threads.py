@@ -29,7 +29,8 @@ from geodns.server.listen import Bound, bind_all
 from geodns.server.native_udp import NativeReader, Samples
 from geodns.server.udp import Answer
 from geodns.settings import make_settings
-from geodns.snapshot import Snapshot, Zones
+from geodns.slices import at_once
+from geodns.snapshot import Snapshot
 
 OWNERS = (
     *("www", "several", "same", "cdn", "even", "odd", "shy", "loud", "alias", "away", "round", "mail"),
@@ -66,13 +67,7 @@ class Scene:
 
     def anew(self) -> Scene:
         """An equal one that shares nothing with this but maps, as a reload makes it; it counts by names of its own."""
-        slices = read_zones(self.built.zones, "zones block")
-        while True:
-            try:
-                next(slices)
-            except StopIteration as end:
-                zones: Zones = end.value
-                break
+        zones = at_once(read_zones(self.built.zones, "zones block"))
         choices = self.snapshot.choices
         root = Root(self.built.maps, self.built.zones, write_choices(choices, zones))
         return replace(self, snapshot=Snapshot(self.snapshot.maps, zones, choices), root=root)

@@ -7,7 +7,7 @@ Knows everybody in `compiler`, and that all complaints come before any database 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from glob import has_magic
@@ -26,7 +26,8 @@ from ..health.state import Health
 from ..health.targets import build_targets
 from ..image_maps import read_countries, read_maps
 from ..image_zones import read_zones
-from ..snapshot import Snapshot, Zones
+from ..slices import at_once
+from ..snapshot import Snapshot
 from .choices import build_choices
 from .diff import Comparison, Side, compare_maps
 from .handover import Handover, Old, pack_config, unpack_config
@@ -116,7 +117,7 @@ def build(
 def assemble(built: Built, health: Health | None = None) -> Snapshot:
     """The snapshot of *built* under *health* (default: all up), in one go; the daemon does it in slices."""
     maps = read_maps(built.maps, str(built.image or "maps block"))
-    zones = _run(read_zones(built.zones, "zones block"))
+    zones = at_once(read_zones(built.zones, "zones block"))
     return Snapshot(maps, zones, build_choices(zones, health or {}))
 
 
@@ -205,13 +206,3 @@ def _find_old(loaded: Loaded, sources: Sources, now: float) -> Iterator[Complain
         if days > OLD:
             day = datetime.fromtimestamp(built, UTC).date()
             yield loaded.places.warning(key, f"{path.name}: the data are of {day}, {days} days old")
-
-
-def _run(slices: Generator[None, None, Zones]) -> Zones:
-    """What *slices* returns in the end."""
-    while True:
-        try:
-            next(slices)
-        except StopIteration as end:
-            zones: Zones = end.value
-            return zones
