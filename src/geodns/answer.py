@@ -70,6 +70,12 @@ class Settings:
         object.__setattr__(self, "believed", believed)
         object.__setattr__(self, "bare_opts", tuple(write_opt(self.udp_size, 0, do, b"") for do in (False, True)))
 
+    def believes(self, bits: int, peer: int) -> bool:
+        """Does a client subnet from *peer*, an address of so many *bits*, count?"""
+        return self.client_subnet is True or any(
+            bits == 8 * octets and peer >> shift == prefix for octets, shift, prefix in self.believed
+        )
+
 
 class Turn(NamedTuple):
     """What is read once a batch. *now* is wall-clock time in seconds."""
@@ -131,8 +137,8 @@ def _reply(turn: Turn, query: bytes, parsed: Query, peer: bytes, draw: int) -> b
     client: Client = (0, 0, 0, 8 * len(peer), int.from_bytes(peer, "big"))
     if edns is not None and edns[3] is not None:
         _, bits, address, source = edns[3]
-        # RFC 7871 7.1.2: source 0 asks that the client's address be used for nothing
-        if source and (settings.client_subnet is True or _believes(settings, peer)):
+        # RFC 7871 7.1.2: source 0 asks that the client's address be used for nothing. The usual case without a call.
+        if source and (settings.client_subnet is True or settings.believes(client[3], client[4])):
             client = (bits, address, source, client[3], client[4])
             slot += 2 * SUBNET_STEP
         else:
@@ -160,12 +166,6 @@ def _reply(turn: Turn, query: bytes, parsed: Query, peer: bytes, draw: int) -> b
     sections = _write_sections(turn, query[:end], owner, qtype, client, draw, found)
     tally[slot + (sections[0] & 15)] += 1
     return _finish(turn, query, parsed, sections if client[0] else (*sections[:5], 0))
-
-
-def _believes(settings: Settings, peer: bytes) -> bool:
-    """Is *peer* among those whose client subnets count?"""
-    size, address = len(peer), int.from_bytes(peer, "big")
-    return any(size == octets and address >> shift == prefix for octets, shift, prefix in settings.believed)
 
 
 def _finish(turn: Turn, query: bytes, parsed: Query, sections: Section) -> bytes:

@@ -75,8 +75,7 @@ class Asker:
             return cls(alone, None, "the query carries no client subnet")
         if subnet.prefixlen == 0:
             return cls(alone, subnet, "a subnet of /0 asks for privacy, RFC 7871 7.1.2")
-        believed = settings.client_subnet
-        if believed is not True and not (believed and any(peer in network for network in believed)):
+        if not settings.believes(*alone[3:]):
             return cls(alone, subnet, f"client subnets are not believed from {peer}")
         address = int(subnet.network_address)
         return cls((subnet.max_prefixlen, address, subnet.prefixlen, *alone[3:]), subnet, "")

@@ -116,10 +116,8 @@ def find_client(settings: Settings, peer: bytes, subnet: Subnet | None) -> Clien
     peer_bits, peer_address = 8 * len(peer), int.from_bytes(peer, "big")
     if subnet is not None:
         _, bits, address, source = subnet
-        believed = settings.client_subnet is True or any(
-            len(peer) == octets and peer_address >> shift == prefix for octets, shift, prefix in settings.believed
-        )
-        if source and believed:  # RFC 7871 7.1.2: source 0 asks that the client's address be used for nothing
+        # RFC 7871 7.1.2: source 0 asks that the client's address be used for nothing
+        if source and settings.believes(peer_bits, peer_address):
             return bits, address, source, peer_bits, peer_address
     return 0, 0, 0, peer_bits, peer_address
 

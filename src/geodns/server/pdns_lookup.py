@@ -31,17 +31,12 @@ class CurrentLookup:
         current = publish.current
         if current is None:
             return FAILED, -1, []
-        if client[0] and self._settings.client_subnet is not True and not self._believes(client):
+        if client[0] and not self._settings.believes(client[3], client[4]):
             client = (0, 0, 0, client[3], client[4])
         found = find_records(current.snapshot, name, qtype, client, self._draw())
         outcome = LOOKUP_FAILED if found[0] == FAILED else LOOKUP_RECORDS if found[2] else LOOKUP_NOTHING
         current.counters.tally[self._slot + outcome] += 1
         return found
-
-    def _believes(self, client: Client) -> bool:
-        """Is this client's resolver among those whose client subnets count? (`server.client_subnet`)"""
-        _, _, _, bits, peer = client
-        return any(8 * size == bits and peer >> shift == prefix for size, shift, prefix in self._settings.believed)
 
     def zones(self) -> Sequence[Zone] | None:
         return None if publish.current is None else publish.current.snapshot.zones.zones
