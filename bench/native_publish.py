@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import json
 import os
 import random
 import socket
@@ -38,7 +37,7 @@ import dns.edns
 import dns.message
 import dns.rdatatype
 from bench.load import compare
-from bench.reload_stall import MOST, SITES, write_members, write_zone
+from bench.reload_stall import MOST, SITES, end_load, write_members, write_zone
 
 SUBNETS = 500  # that the checking client draws from
 DOWN = 3  # members of each pool, the last ones, every other time
@@ -178,14 +177,6 @@ def check(pipe: Connection, port: int, expected: dict[str, list[tuple[int, froze
 def start_load(port: int, pid: int, *more: str) -> subprocess.Popen[str]:
     command = ["taskset", "-c", "1", compare.build("loadgen"), "--port", str(port), "--pid", str(pid), *GEO, *more]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-
-def end_load(load: subprocess.Popen[str]) -> dict[str, Any]:
-    said, _ = load.communicate()
-    if load.returncode:
-        sys.exit("loadgen failed")
-    figures: dict[str, Any] = json.loads(said)
-    return figures
 
 
 def measure(pipe: Connection, options: argparse.Namespace) -> list[str]:
