@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import StartError
-from .listen import LONGEST, OWNER_ONLY, open_listener, replace_stale
+from .listen import bind_unix, open_listener, replace_stale
 
 WAITING = 32  # connections that may wait to be accepted on the control socket
 
@@ -70,23 +70,7 @@ def bind_control(path: Path, user: str | None = None, *, make: bool = False) -> 
 
     What a dead daemon left is replaced; *make* makes the last folder of *path* too. Raises StartError.
     """
-    if len(os.fsencode(path)) > LONGEST:
-        raise StartError(f"server.control: {path}: longer than the {LONGEST} octets that the path of a socket may have")
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    mask = os.umask(OWNER_ONLY)
-    try:
-        _prepare(path, user, make)
-        bound.bind(str(path))
-        _give(path, user)
-        bound.listen(WAITING)
-    except BaseException as error:
-        bound.close()
-        if isinstance(error, OSError):
-            raise StartError(f"server.control: {path}: cannot listen: {error.strerror}") from error
-        raise
-    finally:
-        os.umask(mask)
-    return bound
+    return bind_unix("server.control", path, lambda: _prepare(path, user, make), lambda: _give(path, user), WAITING)
 
 
 def remove_socket(path: Path) -> None:

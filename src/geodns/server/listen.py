@@ -16,7 +16,7 @@ import socket
 import stat
 import struct
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -186,20 +186,34 @@ def bind_backend(path: Path, group: str | None, mode: int, user: str | None = No
     What a dead daemon left is replaced. Raises StartError: one line with the key and what to do.
     """
     number = None if group is None else _find_group(group)
+
+    def open_up() -> None:
+        _open_to(path, group, number, mode)
+        give(path, user)
+
+    hint = "is another geodns running, or the one that `geodns pipe` started?"
+    return bind_unix("server.backend", path, lambda: replace_stale("server.backend", path, hint), open_up, WAITING)
+
+
+def bind_unix(key: str, path: Path, prepare: Callable[[], None], open_up: Callable[[], None], waiting: int) -> socket.socket:
+    """A Unix socket at *path* that listens and does not block; *waiting* connections may wait to be accepted.
+
+    *prepare* sees to it that it can be bound there. It is its owner's alone until *open_up* has made it what it shall be.
+    Raises StartError, which begins with *key*, also for an OSError of either.
+    """
     if len(os.fsencode(path)) > LONGEST:
-        raise StartError(f"server.backend: {path}: longer than the {LONGEST} octets that the path of a socket may have")
+        raise StartError(f"{key}: {path}: longer than the {LONGEST} octets that the path of a socket may have")
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     mask = os.umask(OWNER_ONLY)
     try:
-        replace_stale("server.backend", path, "is another geodns running, or the one that `geodns pipe` started?")
+        prepare()
         bound.bind(str(path))
-        _open_to(path, group, number, mode)
-        give(path, user)
-        bound.listen(WAITING)
+        open_up()
+        bound.listen(waiting)
     except BaseException as error:
         bound.close()
         if isinstance(error, OSError):
-            raise StartError(f"server.backend: {path}: cannot listen: {error.strerror}") from error
+            raise StartError(f"{key}: {path}: cannot listen: {error.strerror}") from error
         raise
     finally:
         os.umask(mask)
